@@ -1,0 +1,72 @@
+"""What an affine says: voxel size, direction of B0, obliquity. The affine is the truth."""
+
+from __future__ import annotations
+
+from math import acos, degrees
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from isdu_bids.errors import DataError
+
+Triple: TypeAlias = tuple[float, float, float]
+
+#: Scanner z, along which B0 points, in world (RAS+) coordinates.
+_SCANNER_Z = np.array([0.0, 0.0, 1.0])
+
+
+def voxel_size_mm(affine: npt.ArrayLike) -> Triple:
+    """Edge lengths of a voxel (mm): the norms of the affine's columns."""
+    matrix = np.asarray(affine, dtype=float)[:3, :3]
+    sizes = np.linalg.norm(matrix, axis=0)
+    if not np.all(np.isfinite(sizes)) or np.any(sizes <= 0) or abs(np.linalg.det(matrix)) < 1e-9:
+        raise DataError("the affine is singular; write a valid sform or qform into the NIfTI header")
+    return _triple(sizes)
+
+
+def b0_direction(affine: npt.ArrayLike) -> Triple:
+    """Direction of B0 as a unit vector along the voxel axes.
+
+    With the direction cosines R of the voxel axes in the world, the scanner's z axis has voxel
+    components R^T (0, 0, 1).
+
+    Examples
+    --------
+    >>> b0_direction(np.diag([-2.0, 2.0, 3.0, 1.0]))
+    (0.0, 0.0, 1.0)
+    """
+    matrix = np.asarray(affine, dtype=float)[:3, :3]
+    cosines = matrix / np.array(voxel_size_mm(affine))
+    return unit_vector(cosines.T @ _SCANNER_Z)
+
+
+def unit_vector(vector: npt.ArrayLike) -> Triple:
+    """Scale a 3-vector to length one.
+
+    Raises
+    ------
+    DataError
+        If the vector is zero, not finite or not of length 3.
+    """
+    array = np.asarray(vector, dtype=float)
+    norm = np.linalg.norm(array)
+    if array.shape != (3,) or not np.isfinite(norm) or norm == 0:
+        raise DataError(f"B0 direction {vector} is no 3-vector; give three finite numbers, e.g. 0 0 1")
+    return _triple(array / norm)
+
+
+def obliquity_deg(direction: Triple) -> float:
+    """Angle (degrees) between B0 and the nearest voxel axis.
+
+    Examples
+    --------
+    >>> round(obliquity_deg((0.0, 0.5, 0.75**0.5)), 6)
+    30.0
+    """
+    return degrees(acos(min(1.0, max(abs(component) for component in direction))))
+
+
+def _triple(values: npt.NDArray[np.float64]) -> Triple:
+    x, y, z = (float(value) + 0.0 for value in values)
+    return x, y, z

@@ -1,0 +1,42 @@
+"""Spherical mean values, on which the SHARP family rests: a harmonic field equals its own mean
+over any sphere inside its domain.
+"""  # noqa: D205
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+
+def sphere(voxel_size_mm: Sequence[float], radius_mm: float) -> torch.Tensor:
+    """Voxels whose centre lies within ``radius_mm`` of the middle one, normalised to sum 1.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 box of odd edge lengths just large enough for the sphere. A radius below the voxel
+        size gives a single 1.
+
+    Examples
+    --------
+    >>> tuple(sphere((1.0, 1.0, 2.0), 2.0).shape)
+    (5, 5, 3)
+    """
+    axes = []
+    for size in voxel_size_mm:
+        reach = int(radius_mm / size + 1e-6)
+        axes.append(torch.arange(-reach, reach + 1, dtype=torch.float64) * size)
+    x, y, z = torch.meshgrid(*axes, indexing="ij")
+    inside = (x**2 + y**2 + z**2 <= radius_mm**2 * (1 + 1e-6)).float()
+    return inside / inside.sum()
+
+
+def kernel_spectrum(kernel: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Half spectrum (real) of a symmetric kernel centred on voxel 0 of a periodic grid."""
+    if any(k > n for k, n in zip(kernel.shape, shape, strict=True)):
+        raise ValueError(f"kernel {tuple(kernel.shape)} does not fit into {tuple(shape)}")
+    grid = kernel.new_zeros(tuple(shape))
+    grid[tuple(slice(0, n) for n in kernel.shape)] = kernel
+    grid = torch.roll(grid, [-(n // 2) for n in kernel.shape], dims=(0, 1, 2))
+    return torch.fft.rfftn(grid).real

@@ -1,0 +1,76 @@
+"""One registry per choice: name -> function, parameters, reference, one line of description.
+
+Command-line choices, documentation, methods text and property tests are all driven by it, so that
+a new method cannot escape them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from isdu_bids.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method by name, with what the report must say about it.
+
+    Attributes
+    ----------
+    name
+        What a user types.
+    function
+        The implementation; ``parameters`` are its keyword arguments.
+    description
+        One line for ``--help`` and the methods text.
+    reference
+        DOI of the source.
+    parameters
+        Default keyword arguments.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    description: str
+    reference: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the method with its defaults, overridden by ``kwargs``."""
+        return self.function(*args, **{**self.parameters, **kwargs})
+
+
+class Registry(Mapping[str, Method]):
+    """Methods of one stage, in the order in which they are documented.
+
+    Examples
+    --------
+    >>> roots = Registry("root", Method("square", lambda x: x**0.5, "Square root.", ""))
+    >>> roots["square"](9.0)
+    3.0
+    >>> roots["cube"]
+    Traceback (most recent call last):
+    isdu_bids.errors.UsageError: unknown root method 'cube'; choose from: square
+    """
+
+    def __init__(self, stage: str, *methods: Method) -> None:
+        self.stage = stage
+        self._methods = {method.name: method for method in methods}
+
+    def __getitem__(self, name: str) -> Method:
+        if name not in self._methods:
+            raise UsageError(
+                f"unknown {self.stage} method {name!r}; choose from: {', '.join(self._methods)}"
+            )
+        return self._methods[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._methods
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._methods)
+
+    def __len__(self) -> int:
+        return len(self._methods)
