@@ -1,13 +1,16 @@
 """One registry per choice: name -> function, parameters, reference, one line of description.
 
 Command-line choices, documentation, methods text and property tests are all driven by it, so that
-a new method cannot escape them.
+a new method cannot escape them. Functions are named by import path and loaded when first called:
+a registry can be read, for ``--help`` say, without importing torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 from isdu_bids.errors import UsageError
@@ -21,8 +24,8 @@ class Method:
     ----------
     name
         What a user types.
-    function
-        The implementation; ``parameters`` are its keyword arguments.
+    target
+        Import path ``module:function`` of the implementation.
     description
         One line for ``--help`` and the methods text.
     reference
@@ -32,10 +35,19 @@ class Method:
     """
 
     name: str
-    function: Callable[..., Any]
+    target: str | Callable[..., Any]
     description: str
     reference: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        """The implementation, imported now."""
+        if callable(self.target):
+            return self.target
+        module, name = self.target.split(":")
+        function: Callable[..., Any] = getattr(import_module(module), name)
+        return function
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the method with its defaults, overridden by ``kwargs``."""
@@ -47,7 +59,7 @@ class Registry(Mapping[str, Method]):
 
     Examples
     --------
-    >>> roots = Registry("root", Method("square", lambda x: x**0.5, "Square root.", ""))
+    >>> roots = Registry("root", Method("square", "math:sqrt", "Square root.", ""))
     >>> roots["square"](9.0)
     3.0
     >>> roots["cube"]

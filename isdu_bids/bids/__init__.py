@@ -1,0 +1,1 @@
+"""The two ends where BIDS is spoken: dataset in, derivatives out."""

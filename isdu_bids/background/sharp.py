@@ -1,0 +1,121 @@
+"""SHARP and V-SHARP: what is left of a field after its spherical mean, deconvolved.
+
+The background field is harmonic inside the mask, so it equals its own mean over any sphere that
+fits. Field minus mean is therefore local; dividing by ``1 - S`` in k-space restores the local field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from isdu_bids.background.local_field import LocalField, in_volume, masked_field
+from isdu_bids.errors import DataError
+from isdu_bids.physics.dipole import convolve
+from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
+from isdu_bids.physics.sphere import depth_mm, kernel_spectrum, sphere
+
+Vector = Sequence[float]
+
+#: Radii of the consensus configuration, mm.
+RADII_MM = tuple(float(radius) for radius in range(12, 0, -1))
+
+
+def vsharp(
+    field_ppm: torch.Tensor,
+    mask: torch.Tensor,
+    *,
+    voxel_size_mm: Vector,
+    b0_direction: Vector,
+    field_sd_ppm: torch.Tensor | None = None,
+    radii_mm: Sequence[float] = RADII_MM,
+    threshold: float = 0.05,
+) -> LocalField:
+    r"""V-SHARP: at every voxel the largest sphere that fits, one deconvolution with the largest.
+
+    ``local = F^-1 [ F(sum_r M_r (f - S_r * f)) / (1 - S_max) ]``, where ``M_r`` holds the voxels
+    in which r is the largest radius that fits, and the quotient is 0 where ``|1 - S_max|`` is at
+    most ``threshold``.
+
+    Parameters
+    ----------
+    field_ppm, mask
+        Total field, shape ``(x, y, z)``, and where it can be trusted.
+    voxel_size_mm
+        Voxel edge lengths.
+    b0_direction, field_sd_ppm
+        Not used: the mean value property knows neither direction nor noise.
+    radii_mm
+        Radii to try. Those below the largest voxel edge are left out: they hold no sphere.
+    threshold
+        Truncation of the deconvolution, dimensionless.
+
+    Raises
+    ------
+    DataError
+        If no sphere fits into the mask.
+
+    References
+    ----------
+    Li et al. 2011, doi:10.1016/j.neuroimage.2010.11.088; Wu et al. 2012, doi:10.1002/mrm.23000.
+    """
+    box = mask_box(mask)
+    field, inside = masked_field(field_ppm, mask)[box], mask[box]
+    depth = depth_mm(inside, voxel_size_mm, max(radii_mm))
+    radii = fitting_radii(depth, voxel_size_mm, radii_mm)
+    margin = [round(2 * radii[0] / size) for size in voxel_size_mm]
+    shape = fast_shape([n + extra for n, extra in zip(field.shape, margin, strict=True)])
+    window = tuple(slice(0, n) for n in field.shape)
+
+    spectrum = torch.fft.rfftn(pad_to(field, shape))
+    remainder = torch.zeros_like(field)
+    unassigned = torch.ones_like(inside)
+    for radius in radii:
+        high_pass = 1 - kernel_spectrum(sphere(voxel_size_mm, radius).to(field), shape)
+        ring = unassigned & (depth > radius)
+        remainder[ring] = torch.fft.irfftn(spectrum * high_pass, s=shape)[window][ring]
+        unassigned &= ~ring
+        if radius == radii[0]:
+            inverse = torch.where(high_pass.abs() > threshold, 1 / high_pass, 0.0)
+    return in_volume(convolve(pad_to(remainder, shape), inverse)[window], ~unassigned, box, mask)
+
+
+def sharp(
+    field_ppm: torch.Tensor,
+    mask: torch.Tensor,
+    *,
+    voxel_size_mm: Vector,
+    b0_direction: Vector,
+    field_sd_ppm: torch.Tensor | None = None,
+    radius_mm: float = 6.0,
+    threshold: float = 0.05,
+) -> LocalField:
+    """SHARP: V-SHARP with a single radius, which the mask loses at its rim.
+
+    References
+    ----------
+    Schweser et al. 2011, doi:10.1016/j.neuroimage.2010.10.070.
+    """
+    return vsharp(
+        field_ppm,
+        mask,
+        voxel_size_mm=voxel_size_mm,
+        b0_direction=b0_direction,
+        radii_mm=(radius_mm,),
+        threshold=threshold,
+    )
+
+
+def fitting_radii(
+    depth: torch.Tensor, voxel_size_mm: Vector, radii_mm: Sequence[float]
+) -> list[float]:
+    """Radii, descending, that span a voxel along every axis and fit somewhere into the mask."""
+    deepest, widest = float(depth.max()), max(voxel_size_mm)
+    radii = [r for r in sorted(radii_mm, reverse=True) if r < deepest and r >= widest * (1 - 1e-6)]
+    if not radii:
+        raise DataError(
+            f"no sphere of {min(radii_mm):g} to {max(radii_mm):g} mm fits between voxels of "
+            f"{widest:g} mm and a mask {deepest:.3g} mm deep; check the mask or give other radii"
+        )
+    return radii

@@ -1,0 +1,379 @@
+"""ONE table of every output: where it goes, what it is called, its unit and its sidecar.
+
+Native outputs carry no ``space-``. Names in ``fmap`` drop ``rec``, which BIDS does not allow there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from isdu_bids.bids.acquisition import Acquisition
+from isdu_bids.bids.names import build_name
+from isdu_bids.bids.sidecar import write_json, write_text
+from isdu_bids.errors import DataError, OutputError
+from isdu_bids.images import save_volume
+
+#: Acquisition parameters that are handed down from the raw sidecars where all of them agree.
+HANDED_DOWN = (
+    "Manufacturer",
+    "ManufacturersModelName",
+    "InstitutionName",
+    "SoftwareVersions",
+    "ReceiveCoilName",
+    "ReceiveCoilActiveElements",
+    "MRAcquisitionType",
+    "ScanningSequence",
+    "SequenceVariant",
+    "SequenceName",
+    "PulseSequenceType",
+    "PulseSequenceDetails",
+    "ImagingFrequency",
+    "RepetitionTime",
+    "FlipAngle",
+)
+
+#: Columns of a table: name -> values.
+Table = Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One row of the table.
+
+    Attributes
+    ----------
+    key
+        Name by which the rest of the program asks for it.
+    datatype
+        Folder, ``anat`` or ``fmap``.
+    entities
+        What the name adds to the entities of the scan.
+    suffix, extension
+        End of the name.
+    description
+        ``Description`` of the sidecar.
+    units
+        ``Units`` of the sidecar; data must come in them. None where a unit makes no sense.
+    skull_stripped
+        ``SkullStripped``; None for masks, segmentations and tables, which have none.
+    per_echo
+        One file per echo, else one per scan.
+    sidecar
+        Further constant fields.
+    """
+
+    key: str
+    datatype: str
+    suffix: str
+    description: str
+    entities: Mapping[str, str] = field(default_factory=dict)
+    extension: str = ".nii.gz"
+    units: str | None = None
+    skull_stripped: bool | None = None
+    per_echo: bool = False
+    sidecar: Mapping[str, Any] = field(default_factory=dict)
+
+
+_ORIG = {"SpatialReference": "orig"}
+_MASK = {"Type": "Brain", **_ORIG}
+
+_TABLE = (
+    Output(
+        "chi",
+        "anat",
+        "Chimap",
+        "Quantitative susceptibility map",
+        units="ppm",
+        skull_stripped=True,
+    ),
+    Output(
+        "chi_csf",
+        "anat",
+        "Chimap",
+        "Quantitative susceptibility map referenced to cerebrospinal fluid",
+        {"desc": "csf"},
+        units="ppm",
+        skull_stripped=True,
+    ),
+    Output(
+        "t2star",
+        "anat",
+        "T2starmap",
+        "Effective transverse relaxation time T2*",
+        units="s",
+        skull_stripped=True,
+    ),
+    Output(
+        "r2star",
+        "anat",
+        "R2starmap",
+        "Effective transverse relaxation rate R2*",
+        units="1/s",
+        skull_stripped=True,
+    ),
+    Output(
+        "s0",
+        "anat",
+        "S0map",
+        "Magnitude extrapolated to echo time zero",
+        units="arbitrary",
+        skull_stripped=True,
+    ),
+    Output(
+        "magnitude_combined",
+        "anat",
+        "T2starw",
+        "Root of the sum of squares of the magnitude over all echoes",
+        {"part": "mag", "desc": "combined"},
+        units="arbitrary",
+        skull_stripped=False,
+    ),
+    Output(
+        "unwrapped",
+        "anat",
+        "MEGRE",
+        "Unwrapped phase of one echo",
+        {"part": "phase", "desc": "unwrapped"},
+        units="rad",
+        skull_stripped=False,
+        per_echo=True,
+    ),
+    Output(
+        "brain_mask",
+        "anat",
+        "mask",
+        "Voxels in which the field was measured",
+        {"desc": "brain"},
+        sidecar=_MASK,
+    ),
+    Output(
+        "eroded_mask",
+        "anat",
+        "mask",
+        "Voxels in which the local field and susceptibility are valid",
+        {"desc": "eroded"},
+        sidecar=_MASK,
+    ),
+    Output(
+        "total_field",
+        "fmap",
+        "fieldmap",
+        "Field of all sources, in and around the brain",
+        {"desc": "total"},
+        units="Hz",
+        skull_stripped=True,
+    ),
+    Output(
+        "local_field",
+        "fmap",
+        "fieldmap",
+        "Field of the sources in the brain, background removed",
+        {"desc": "local"},
+        units="Hz",
+        skull_stripped=True,
+    ),
+    Output(
+        "field_magnitude",
+        "fmap",
+        "magnitude",
+        "Magnitude image that goes with the field maps",
+        units="arbitrary",
+        skull_stripped=False,
+    ),
+    Output(
+        "dseg",
+        "anat",
+        "dseg",
+        "Anatomical labels on the grid of the gradient-echo scan",
+        {"seg": "synthseg"},
+        sidecar={"Manual": False, **_ORIG},
+    ),
+    Output(
+        "dseg_labels",
+        "anat",
+        "dseg",
+        "Names of the labels",
+        {"seg": "synthseg"},
+        ".tsv",
+    ),
+    Output(
+        "stats",
+        "anat",
+        "stats",
+        "Susceptibility and relaxation per anatomical region",
+        {"seg": "synthseg", "desc": "chi"},
+        ".tsv",
+    ),
+)
+
+#: Every output by its key.
+OUTPUTS: Mapping[str, Output] = MappingProxyType({output.key: output for output in _TABLE})
+
+
+def output_path(
+    output_dir: Path, acquisition: Acquisition, key: str, echo: int | None = None
+) -> Path:
+    """Path of an output.
+
+    Parameters
+    ----------
+    output_dir
+        Root of the derivative dataset.
+    acquisition
+        The scan that it is made from.
+    key
+        A key of `OUTPUTS`.
+    echo
+        1-based number of the echo, for outputs that have one file per echo, else None.
+
+    Examples
+    --------
+    >>> scan = Acquisition("01", run="1", field_strength_t=3.0)
+    >>> output_path(Path("out"), scan, "unwrapped", echo=2).as_posix()
+    'out/sub-01/anat/sub-01_run-1_echo-2_part-phase_desc-unwrapped_MEGRE.nii.gz'
+    """
+    output = OUTPUTS[key]
+    if output.per_echo != (echo is not None):
+        raise ValueError(f"output {key}: echo is {echo}, but per_echo is {output.per_echo}")
+    entities = {**_scan_entities(acquisition, output.datatype), **output.entities}
+    if echo is not None:
+        entities["echo"] = str(echo)
+    name = build_name(entities, output.suffix, output.extension)
+    return scan_folder(output_dir, acquisition) / output.datatype / name
+
+
+def figure_path(
+    output_dir: Path, acquisition: Acquisition, desc: str, extension: str = ".svg"
+) -> Path:
+    """Path of a figure of the report, ``sub-X/figures/..._desc-<desc>_<suffix>.svg``."""
+    name = build_name({**acquisition.entities, "desc": desc}, acquisition.suffix, extension)
+    return output_dir / f"sub-{acquisition.subject}" / "figures" / name
+
+
+def scan_folder(output_dir: Path, acquisition: Acquisition) -> Path:
+    """``sub-X`` or ``sub-X/ses-Y`` of the derivative dataset."""
+    folder = output_dir / f"sub-{acquisition.subject}"
+    return folder / f"ses-{acquisition.session}" if acquisition.session else folder
+
+
+def field_names_clash(acquisition: Acquisition, acquisitions: Sequence[Acquisition]) -> bool:
+    """Whether another scan differs in ``rec`` only, so that neither may write field maps."""
+    own = _scan_entities(acquisition, "fmap")
+    return any(
+        other.name != acquisition.name and _scan_entities(other, "fmap") == own
+        for other in acquisitions
+    )
+
+
+def raw_uri(path: Path, subject: str) -> str:
+    """BIDS URI of a file of the raw dataset.
+
+    Examples
+    --------
+    >>> raw_uri(Path("/data/sub-01/anat/sub-01_echo-1_part-mag_MEGRE.nii.gz"), "01")
+    'bids:raw:sub-01/anat/sub-01_echo-1_part-mag_MEGRE.nii.gz'
+    """
+    parts = path.parts
+    start = len(parts) - 1 - parts[::-1].index(f"sub-{subject}")
+    return "bids:raw:" + "/".join(parts[start:])
+
+
+def output_sidecar(acquisition: Acquisition, key: str, echo: int | None = None) -> dict[str, Any]:
+    """Sidecar fields of an output that follow from the table and the scan.
+
+    Varying parameters are arrays: ``EchoTime`` lists all echoes unless the output is of one echo.
+    """
+    output = OUTPUTS[key]
+    echo_times = acquisition.echo_times_s
+    fields = {
+        "Description": output.description,
+        "Sources": [raw_uri(path, acquisition.subject) for path in acquisition.source_files],
+        "SkullStripped": output.skull_stripped,
+        "Units": output.units,
+        **output.sidecar,
+    }
+    if output.units is not None:
+        fields |= {
+            "EchoTime": list(echo_times) if echo is None else echo_times[echo - 1],
+            "MagneticFieldStrength": acquisition.metadata.get(
+                "MagneticFieldStrength", acquisition.field_strength_t
+            ),
+            **{k: acquisition.metadata[k] for k in HANDED_DOWN if k in acquisition.metadata},
+        }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def write_output(
+    output_dir: Path,
+    acquisition: Acquisition,
+    key: str,
+    data: npt.ArrayLike | Table,
+    affine: npt.ArrayLike | None = None,
+    sidecar: Mapping[str, Any] | None = None,
+    echo: int | None = None,
+) -> Path:
+    """Write an output with its sidecar and return its path.
+
+    Parameters
+    ----------
+    output_dir, acquisition, key, echo
+        As for `output_path`.
+    data
+        Volume ``(x, y, z)`` in the units of the table, or the columns of a ``.tsv``.
+    affine
+        Voxel to world, for images.
+    sidecar
+        Fields to add to, or to put in place of, those of `output_sidecar`; for a table, the
+        description of its columns.
+
+    Raises
+    ------
+    DataError
+        If an image has values that are not finite.
+    OutputError
+        If the folder cannot be written.
+    """
+    path = output_path(output_dir, acquisition, key, echo)
+    if isinstance(data, Mapping):
+        write_text(path, _tsv(data))
+    else:
+        _write_image(path, np.asarray(data), affine)
+    if key != "dseg_labels":  # whose name and sidecar are those of the image
+        fields = {**output_sidecar(acquisition, key, echo), **(sidecar or {})}
+        write_json(path.with_name(path.name.removesuffix(OUTPUTS[key].extension) + ".json"), fields)
+    return path
+
+
+def _write_image(path: Path, data: npt.NDArray[Any], affine: npt.ArrayLike | None) -> None:
+    if affine is None or data.ndim != 3:
+        raise ValueError(f"{path}: a 3D array and its affine are needed, not shape {data.shape}")
+    if not np.all(np.isfinite(data)):
+        raise DataError(f"{path} would hold values that are not finite; please report this")
+    try:
+        save_volume(data, affine, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error}); check the folder") from error
+
+
+def _tsv(table: Table) -> str:
+    rows = [list(table), *zip(*table.values(), strict=True)]
+    return "".join("\t".join(map(_cell, row)) + "\n" for row in rows)
+
+
+def _cell(value: Any) -> str:
+    """Text of a table cell; BIDS writes ``n/a`` where there is no value."""
+    if value is None or value != value:
+        return "n/a"
+    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def _scan_entities(acquisition: Acquisition, datatype: str) -> dict[str, str]:
+    dropped = {"rec"} if datatype == "fmap" else set()
+    return {key: label for key, label in acquisition.entities.items() if key not in dropped}

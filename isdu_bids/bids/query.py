@@ -1,0 +1,242 @@
+"""From a dataset to the scans to process. PyBIDS selects; `assembly` checks."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isdu_bids.bids.acquisition import Acquisition
+from isdu_bids.bids.assembly import assemble
+from isdu_bids.bids.masks import check_pattern, derivative_folders, find_mask
+from isdu_bids.bids.names import SCAN_ENTITIES, build_name, parse_name
+from isdu_bids.bids.sidecar import read_json
+from isdu_bids.errors import DataError, IsduError, NoInputError, NoMatchError, UsageError
+
+#: Name of our query in a BIDS filter file, and what it selects unless the file says otherwise.
+QUERY_NAME = "megre"
+DEFAULT_FILTERS: Mapping[str, Any] = {
+    "suffix": ["MEGRE", "T2starw"],
+    "extension": [".nii", ".nii.gz"],
+}
+
+_NOT_RAW = re.compile(r"^/(code|derivatives|models|sourcedata|stimuli)(/|$)")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A scan that cannot be processed: its name, one line on why, and the class of error."""
+
+    name: str
+    message: str
+    error: type[IsduError]
+
+
+@dataclass(frozen=True)
+class Query:
+    """What was found, in the order of names."""
+
+    acquisitions: tuple[Acquisition, ...]
+    problems: tuple[Problem, ...]
+
+
+def find_acquisitions(
+    bids_dir: Path | str,
+    *,
+    participant_labels: Sequence[str] | None = None,
+    session_labels: Sequence[str] | None = None,
+    filters: Mapping[str, Mapping[str, Any]] | None = None,
+    database_dir: Path | str | None = None,
+    mask_pattern: str | None = None,
+    derivatives: Sequence[Path | str] = (),
+) -> Query:
+    """Find every gradient-echo scan with phase, and say what is wrong with those that cannot run.
+
+    Parameters
+    ----------
+    bids_dir
+        Root of the raw dataset.
+    participant_labels, session_labels
+        Labels to select, with or without ``sub-`` and ``ses-``; all if None.
+    filters
+        Content of a BIDS filter file. The PyBIDS entities under ``megre`` replace those of
+        `DEFAULT_FILTERS`; None stands for "must be absent", ``"*"`` for "any".
+    database_dir
+        Folder of a PyBIDS index of the whole dataset, which is created if it is absent.
+    mask_pattern
+        Glob of the user's brain masks, relative to ``bids_dir`` or to one of ``derivatives``, with
+        ``{subject} {session} {acquisition} {run}`` filled in.
+    derivatives
+        ``PATH`` or ``NAME=PATH`` of derivative datasets, searched for ``desc-brain_mask`` images of
+        the same entities.
+
+    Raises
+    ------
+    NoInputError
+        If the dataset is missing or has no subject.
+    NoMatchError
+        If the labels or filters select nothing; what exists is listed.
+    UsageError
+        If the filters, the mask pattern, the database or a derivative dataset cannot be used.
+    """
+    bids_dir = Path(bids_dir).absolute()
+    subjects = _subjects(bids_dir, participant_labels)
+    folders = derivative_folders(derivatives)
+    if mask_pattern is not None:
+        check_pattern(mask_pattern)
+    files = _select(bids_dir, subjects, session_labels, filters, database_dir)
+
+    acquisitions: dict[str, Acquisition] = {}
+    problems = []
+    for name, scan_files in _scans(files):
+        try:
+            mask_file = find_mask(scan_files[0], bids_dir, mask_pattern, folders)
+            acquisition = assemble(scan_files, bids_dir, mask_file)
+            if acquisition.name in acquisitions:
+                raise DataError(
+                    f"{scan_files[0]} and {acquisitions[acquisition.name].source_files[0]} would "
+                    "write the same outputs; select one of them by a BIDS filter file"
+                )
+            acquisitions[acquisition.name] = acquisition
+        except IsduError as error:
+            problems.append(Problem(name, str(error), type(error)))
+    if not acquisitions and not problems:
+        raise NoMatchError(
+            f"{bids_dir}: no scan with phase is selected, only {_listed(p.name for p in files)}; "
+            "name the parts part-mag and part-phase, or change the BIDS filter file"
+        )
+    return Query(tuple(acquisitions.values()), tuple(problems))
+
+
+def read_filter_file(path: Path | str) -> Mapping[str, Mapping[str, Any]]:
+    """Read a BIDS filter file: JSON, ``{"megre": {"acquisition": "qsm", ...}}``.
+
+    Raises
+    ------
+    UsageError
+        If it is no JSON or does not have that form.
+    """
+    try:
+        filters = read_json(Path(path))
+    except DataError as error:
+        raise UsageError(str(error)) from error
+    _own_filters(filters)
+    return filters
+
+
+def _own_filters(filters: Mapping[str, Any]) -> Mapping[str, Any]:
+    own = filters.get(QUERY_NAME)
+    if not isinstance(own, Mapping):
+        raise UsageError(
+            f'the BIDS filter file has no query "{QUERY_NAME}", only {_listed(filters)}; '
+            f'write e.g. {{"{QUERY_NAME}": {{"acquisition": "qsm"}}}}'
+        )
+    return own
+
+
+def _subjects(bids_dir: Path, labels: Sequence[str] | None) -> list[str]:
+    if not bids_dir.is_dir():
+        raise NoInputError(f"{bids_dir} is no folder; give the root of a BIDS dataset")
+    existing = sorted(p.name.removeprefix("sub-") for p in bids_dir.glob("sub-*") if p.is_dir())
+    if not existing:
+        raise NoInputError(f"{bids_dir} has no sub-* folder; give the root of a BIDS dataset")
+    wanted = [label.removeprefix("sub-") for label in labels] if labels else existing
+    if unknown := sorted(set(wanted) - set(existing)):
+        raise NoMatchError(
+            f"{bids_dir} has no participant {', '.join(unknown)}; it has {_listed(existing)}"
+        )
+    return wanted
+
+
+def _select(
+    bids_dir: Path,
+    subjects: Sequence[str],
+    session_labels: Sequence[str] | None,
+    filters: Mapping[str, Any] | None,
+    database_dir: Path | str | None,
+) -> list[Path]:
+    """Images that the labels and filters ask for."""
+    entities = {**DEFAULT_FILTERS, **(_own_filters(filters) if filters is not None else {})}
+    if session_labels:
+        entities["session"] = [label.removeprefix("ses-") for label in session_labels]
+    entities["subject"] = list(subjects)
+
+    layout, query = _index(bids_dir, subjects, database_dir)
+    special = {None: query.NONE, "*": query.ANY}
+    for key, value in entities.items():
+        if value is None or isinstance(value, str):
+            entities[key] = special.get(value, value)
+    try:
+        selected = sorted(map(Path, layout.get(return_type="filename", **entities)))
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"the BIDS filter file cannot be used: {error}") from error
+    if not selected:
+        have = {
+            key: layout.get(return_type="id", target=key, **_images(subjects)) for key in _LISTED
+        }
+        raise NoMatchError(
+            f"{bids_dir}: nothing has {_described(entities)}; the images of the selected "
+            f"participants have {_described({k: v for k, v in have.items() if v})}"
+        )
+    return selected
+
+
+_LISTED = ("session", "acquisition", "reconstruction", "run", "suffix")
+
+
+def _images(subjects: Collection[str]) -> dict[str, Any]:
+    return {"subject": list(subjects), "extension": DEFAULT_FILTERS["extension"]}
+
+
+def _index(
+    bids_dir: Path, subjects: Collection[str], database_dir: Path | str | None
+) -> tuple[Any, Any]:
+    """PyBIDS layout of file names only; sidecars are read later: a broken one stops one scan."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyBIDS warns about its own future, not about the data
+        from bids.layout import BIDSLayout, BIDSLayoutIndexer, Query
+
+        ignore = [_NOT_RAW]
+        if database_dir is None:
+            labels = "|".join(map(re.escape, subjects))
+            ignore.append(re.compile(rf"^/sub-(?!({labels})(/|$))"))
+        indexer = BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=False)
+        layout = BIDSLayout(bids_dir, validate=False, database_path=database_dir, indexer=indexer)
+    if Path(layout.root) != bids_dir:
+        raise UsageError(
+            f"the PyBIDS database {database_dir} belongs to {layout.root}, not to {bids_dir}; "
+            "give another --bids-database-dir"
+        )
+    return layout, Query
+
+
+def _scans(files: Iterable[Path]) -> list[tuple[str, list[Path]]]:
+    """Group images by scan. Images without ``part`` are no QSM scan unless they are a MEGRE."""
+    scans: dict[tuple[str, str], list[Path]] = {}
+    for path in files:
+        try:
+            entities, suffix, _ = parse_name(path)
+            name = build_name({key: entities[key] for key in SCAN_ENTITIES if key in entities})
+        except DataError:
+            name, suffix = path.name, ""  # assemble() says what is wrong with it
+        scans.setdefault((name, suffix), []).append(path)
+    return [
+        (name, paths)
+        for (name, suffix), paths in sorted(scans.items())
+        if suffix in ("MEGRE", "") or any("_part-" in path.name for path in paths)
+    ]
+
+
+def _listed(items: Iterable[str], at_most: int = 20) -> str:
+    names = sorted(set(items))
+    return ", ".join(names[:at_most]) + (", ..." if len(names) > at_most else "")
+
+
+def _described(entities: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{key} {_listed(map(str, value)) if isinstance(value, (list, tuple)) else value}"
+        for key, value in entities.items()
+    )

@@ -1,0 +1,86 @@
+"""The BIDS validator, where it is installed. It runs offline."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isdu_bids.errors import ValidationError
+
+_VALIDATOR = "bids-validator-deno"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """One line per finding: code, file and what is meant."""
+
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def validate(dataset: Path) -> ValidationReport | None:
+    """Run the validator on a dataset; None, and a line in the log, if it is not installed.
+
+    Raises
+    ------
+    ValidationError
+        If the validator itself fails.
+    """
+    executable = shutil.which(_VALIDATOR) or shutil.which(
+        _VALIDATOR, path=str(Path(sys.executable).parent)
+    )
+    if executable is None:
+        _log.warning("%s is not installed: %s is not validated", _VALIDATOR, dataset)
+        return None
+    command = [executable, "--format", "json", str(dataset)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        issues = json.loads(result.stdout)["issues"]
+    except (ValueError, KeyError) as error:
+        reason = result.stderr.strip().splitlines()[-1:] or [f"exit code {result.returncode}"]
+        raise ValidationError(
+            f"the validator failed on {dataset} ({reason[0]}); use --skip-bids-validation"
+        ) from error
+    return ValidationReport(*(_lines(issues, severity) for severity in ("error", "warning")))
+
+
+def check_input(bids_dir: Path) -> None:
+    """Refuse a dataset that is not valid; its warnings are left to its owner.
+
+    Raises
+    ------
+    ValidationError
+        If the validator reports errors.
+    """
+    report = validate(bids_dir)
+    if report is not None and report.errors:
+        shown = "\n".join(f"  {line}" for line in report.errors[:10])
+        raise ValidationError(
+            f"{bids_dir} is no valid BIDS dataset ({len(report.errors)} errors); correct it or use "
+            f"--skip-bids-validation:\n{shown}"
+        )
+
+
+def _lines(issues: dict[str, Any], severity: str) -> tuple[str, ...]:
+    messages = issues.get("codeMessages", {})
+    return tuple(
+        " ".join(
+            part
+            for part in (
+                issue["code"],
+                issue.get("subCode", ""),
+                issue.get("location", ""),
+                issue.get("issueMessage") or messages.get(issue["code"], ""),
+            )
+            if part
+        ).replace("\n", " ")
+        for issue in issues["issues"]
+        if issue["severity"] == severity
+    )

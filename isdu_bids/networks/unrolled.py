@@ -1,0 +1,149 @@
+"""ISDU-QSMNet: K iteration-specific denoisers, each followed by dipole data consistency.
+
+``chi_0 = D y``; then for k = 1..K
+
+``z_k = denoise_k(mask chi_{k-1})``
+``chi_k = mask argmin_x ||D x - y||^2 + lambda_k ||x - z_k||^2``
+
+The data-consistency step is diagonal in k-space, hence a closed form (`physics.dipole`), where the
+published code iterates conjugate gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from isdu_bids.networks.denoisers import WideResNet
+from isdu_bids.physics.dipole import convolve, data_consistency
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What, beside the weights, defines an ISDU-QSMNet.
+
+    Attributes
+    ----------
+    iterations
+        K, the number of denoise / data-consistency pairs.
+    shared
+        Whether all iterations use one denoiser and one lambda (the ablation of the paper).
+    depth, features
+        Of each `WideResNet`.
+    channels
+        2: chi and a scratch channel that the data do not constrain; 1: chi only.
+    chi_mean_ppm, chi_std_ppm
+        Normalisation around each denoiser, from the training labels.
+    dc_value
+        Dipole kernel at k = 0 in training.
+    dropout
+        In training only.
+    """
+
+    iterations: int = 4
+    shared: bool = False
+    depth: int = 18
+    features: int = 32
+    channels: int = 2
+    chi_mean_ppm: float = 0.0
+    chi_std_ppm: float = 0.03
+    dc_value: float = 0.0
+    dropout: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as written into a weights file."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """One iteration: what the denoiser proposed and what the data made of it (ppm)."""
+
+    denoised: torch.Tensor
+    consistent: torch.Tensor
+
+
+class ISDUQSMNet(nn.Module):
+    """Unrolled susceptibility network.
+
+    Examples
+    --------
+    >>> net = ISDUQSMNet(Architecture(iterations=4))
+    >>> sum(p.numel() for p in net.parameters())
+    1788932
+
+    References
+    ----------
+    Vaddadi, Mathew & Yalavarthy 2025, NMR in Biomedicine.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        copies = 1 if architecture.shared else architecture.iterations
+        self.denoisers = nn.ModuleList(
+            WideResNet(
+                architecture.depth,
+                architecture.channels,
+                architecture.features,
+                architecture.dropout,
+            )
+            for _ in range(copies)
+        )
+        # lambda stays positive and trains on its own scale
+        self.log_lambdas = nn.Parameter(torch.full((copies,), 0.15).log())
+
+    @property
+    def lambdas(self) -> torch.Tensor:
+        """Weight of each denoiser's proposal against the data."""
+        return self.log_lambdas.exp()
+
+    def iterate(
+        self, field_ppm: torch.Tensor, mask: torch.Tensor, kernel: torch.Tensor
+    ) -> Iterator[Iterate]:
+        """Run the K iterations one by one; arguments as for `forward`."""
+        net = self.architecture
+        state = _with_scratch(convolve(field_ppm, kernel), net.channels) * mask
+        field = _with_scratch(field_ppm, net.channels)
+        for k in range(net.iterations):
+            index = 0 if net.shared else k
+            normalised = (state - net.chi_mean_ppm) / net.chi_std_ppm
+            denoised = self.denoisers[index](normalised) * net.chi_std_ppm + net.chi_mean_ppm
+            weight = self.lambdas[index]
+            # FFTs stay in float32 under autocast: half precision loses the small local field
+            state = data_consistency(field, denoised.float(), kernel, weight) * mask
+            yield Iterate(denoised, state)
+
+    def forward(
+        self, field_ppm: torch.Tensor, mask: torch.Tensor, kernel: torch.Tensor
+    ) -> torch.Tensor:
+        """Susceptibility of a local field.
+
+        Parameters
+        ----------
+        field_ppm
+            Local field in ppm, ``(batch, 1, x, y, z)``, zero outside the mask.
+        mask
+            1 inside, 0 outside, same shape.
+        kernel
+            Half-spectrum dipole kernel, ``(x, y, z//2+1)`` or one per sample ``(batch, 1, ...)``.
+
+        Returns
+        -------
+        torch.Tensor
+            chi in ppm, ``(batch, 1, x, y, z)``, zero outside the mask.
+        """
+        *_, last = self.iterate(field_ppm, mask, kernel)
+        return last.consistent[:, :1]
+
+
+def _with_scratch(volume: torch.Tensor, channels: int) -> torch.Tensor:
+    """Append zero channels to ``(batch, 1, x, y, z)``."""
+    if channels == 1:
+        return volume
+    batch, _, *shape = volume.shape
+    return torch.cat([volume, volume.new_zeros(batch, channels - 1, *shape)], dim=1)

@@ -1,0 +1,191 @@
+"""Phase at echo time zero: found from echo differences, smoothed, and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from isdu_bids.errors import DataError
+from isdu_bids.phase.romeo import unwrap_romeo
+from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
+
+
+def phase_offset(
+    phase_rad: FloatArray,
+    magnitude: FloatArray | None,
+    echo_times_s: Sequence[float],
+    mask: BoolArray,
+    voxel_size_mm: Sequence[float],
+    *,
+    smoothing_mm: float = 7.0,
+) -> FloatArray:
+    """Phase offset by MCPC-3D-S, from the first two echoes.
+
+    ``offset = smooth(P1 - TE1 / (TE2 - TE1) * unwrap(P2 - P1))``
+
+    Parameters
+    ----------
+    phase_rad
+        Wrapped phase, shape ``(echo, x, y, z)``, or ``(echo, coil, x, y, z)`` of uncombined coils.
+    magnitude
+        Same shape, or None.
+    echo_times_s
+        Echo times in seconds.
+    mask
+        Voxels that contribute; the smoothed offset extends beyond them.
+    voxel_size_mm
+        Edge lengths of a voxel in mm.
+    smoothing_mm
+        Standard deviation of the Gaussian.
+
+    Returns
+    -------
+    ndarray
+        Offset in [-pi, pi], shape of one echo.
+
+    References
+    ----------
+    Eckstein et al. 2018, doi:10.1002/mrm.26963.
+    """
+    if len(phase_rad) < 2:
+        raise DataError("phase-offset removal needs two echoes; switch it off for a single echo")
+    weight = np.ones_like(phase_rad) if magnitude is None else magnitude
+    product = weight[0] * weight[1] * np.exp(1j * (phase_rad[1] - phase_rad[0]))
+    pooled = product if product.ndim == 3 else product.sum(axis=0)
+    growth = unwrap_romeo(
+        np.angle(pooled)[None].astype(np.float32),
+        magnitude=np.sqrt(np.abs(pooled))[None].astype(np.float32),
+        mask=mask,
+        echo_times_s=(echo_times_s[1] - echo_times_s[0],),
+        voxel_size_mm=voxel_size_mm,
+    )[0]
+    evolution = growth * np.float32(echo_times_s[0] / (echo_times_s[1] - echo_times_s[0]))
+    return _smooth(phase_rad[0] - evolution, mask * np.abs(product), voxel_size_mm, smoothing_mm)
+
+
+def combine_coils(
+    phase_rad: FloatArray, magnitude: FloatArray, offset_rad: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Combine uncombined coils after removing each coil's offset.
+
+    ``S = sum over coils of M^2 * exp(i * (P - offset))``
+
+    Parameters
+    ----------
+    phase_rad, magnitude
+        Shape ``(echo, coil, x, y, z)``.
+    offset_rad
+        Shape ``(coil, x, y, z)``.
+
+    Returns
+    -------
+    phase_rad, magnitude
+        Angle and square root of the modulus of S, shape ``(echo, x, y, z)``.
+    """
+    combined = np.stack(
+        [
+            (m**2 * np.exp(1j * (p - offset_rad))).sum(axis=0)
+            for p, m in zip(phase_rad, magnitude, strict=True)
+        ]
+    )
+    return np.angle(combined).astype(np.float32), np.sqrt(np.abs(combined)).astype(np.float32)
+
+
+def bipolar_offset(
+    phase_rad: FloatArray,
+    magnitude: FloatArray | None,
+    echo_times_s: Sequence[float],
+    mask: BoolArray,
+    voxel_size_mm: Sequence[float],
+    *,
+    smoothing_mm: float = 7.0,
+) -> FloatArray:
+    r"""Phase that alternates with the readout direction, for the echoes after MCPC-3D-S.
+
+    For ``P_e = offset + a * TE_e + s_e * G`` with alternating sign ``s_e``, offset removal by the
+    first two echoes leaves multiples of G, which three echoes determine: with
+    ``m = TE1 / (TE2 - TE1)``, ``k = (TE1 + TE3) / TE2`` and ``f = (2 - k) m - k``,
+    ``G' = unwrap(smooth(P1 + P3 - k P2)) / f``; odd echoes carry ``m G'``, even ones ``(m + 1) G'``.
+
+    Parameters
+    ----------
+    phase_rad
+        Wrapped phase after :func:`phase_offset` has been removed, at least three echoes.
+    magnitude, echo_times_s, mask, voxel_size_mm, smoothing_mm
+        As in :func:`phase_offset`.
+
+    Returns
+    -------
+    ndarray
+        What to subtract, shape ``(echo, x, y, z)``, rad.
+
+    Raises
+    ------
+    DataError
+        With fewer than three echoes, or where the echo times leave G undetermined.
+
+    References
+    ----------
+    Eckstein 2021, doi:10.34726/hss.2021.43447, p. 53.
+    """
+    if len(phase_rad) < 3:
+        raise DataError(
+            "the bipolar correction needs three echoes; use monopolar offset removal or none"
+        )
+    te1, te2, te3 = echo_times_s[:3]
+    m, k = te1 / (te2 - te1), (te1 + te3) / te2
+    f = (2 - k) * m - k
+    if abs(f) < 1e-6:
+        raise DataError(f"EchoTime {te1}, {te2}, {te3} s leave the bipolar phase undetermined")
+    second = phase_rad[1]
+    if abs(k - round(k)) > 1e-3:
+        # Wraps of the second echo enter as 2*pi*k, which is harmless for a whole k only.
+        second = _unwrap(second, magnitude, mask, te2, voxel_size_mm)
+    weight = mask * (1 if magnitude is None else np.abs(magnitude[:3]).prod(axis=0))
+    smooth = _smooth(phase_rad[0] + phase_rad[2] - k * second, weight, voxel_size_mm, smoothing_mm)
+    alternating = _unwrap(smooth, magnitude, mask, te1, voxel_size_mm) / f
+    factors = np.where(np.arange(len(phase_rad)) % 2 == 0, m, m + 1).astype(np.float32)
+    return factors[:, None, None, None] * alternating.astype(np.float32)
+
+
+def _unwrap(
+    phase: FloatArray,
+    magnitude: FloatArray | None,
+    mask: BoolArray,
+    echo_time_s: float,
+    voxel_size_mm: Sequence[float],
+) -> FloatArray:
+    return unwrap_romeo(
+        phase[None],
+        magnitude=None if magnitude is None else magnitude[1:2],
+        mask=mask,
+        echo_times_s=(echo_time_s,),
+        voxel_size_mm=voxel_size_mm,
+    )[0]
+
+
+def _smooth(
+    phase_rad: FloatArray,
+    weight: npt.NDArray[np.floating],
+    voxel_size_mm: Sequence[float],
+    sigma_mm: float,
+) -> FloatArray:
+    """Gaussian mean of ``weight * exp(i * phase)``, its angle; leading axes are left apart.
+
+    One pass flattens curvature, and slopes at the rim of the weights, by a tenth of a radian and
+    more. So the smooth part of what is left is added twice more (Tukey's twicing), which keeps
+    slow changes and still averages noise.
+    """
+    sigma = [0.0] * (phase_rad.ndim - 3) + [sigma_mm / size for size in voxel_size_mm]
+    smooth = np.zeros_like(phase_rad)
+    for _ in range(3):
+        rest = phase_rad - smooth
+        real, imaginary = (
+            ndimage.gaussian_filter((weight * part(rest)).astype(np.float32), sigma, truncate=3)
+            for part in (np.cos, np.sin)
+        )
+        smooth = wrap(smooth + np.arctan2(imaginary, real))
+    return smooth

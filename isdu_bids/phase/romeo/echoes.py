@@ -1,0 +1,161 @@
+"""ROMEO on one or several echoes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from isdu_bids.phase.romeo.growing import grow
+from isdu_bids.phase.romeo.weights import Edges
+from isdu_bids.phase.wrapping import TWO_PI, BoolArray, FloatArray, align_echoes, congruent
+
+
+def unwrap_romeo(
+    phase_rad: FloatArray,
+    *,
+    magnitude: FloatArray | None,
+    mask: BoolArray,
+    echo_times_s: Sequence[float],
+    voxel_size_mm: Sequence[float],  # noqa: ARG001 - every unwrapping method takes the same arguments
+    multi_echo: Literal["template", "individual"] = "template",
+    preset: str = "romeo",
+    trust: float = 0.5,
+) -> FloatArray:
+    """Unwrap along the most reliable path through the volume.
+
+    *template* unwraps the first echo in space and every later one in time, against the field of
+    the echoes before it; voxels whose quality then stays at or below ``trust`` are grown again in
+    space from their reliable neighbours. *individual* unwraps each echo in space and afterwards
+    settles whole turns between echoes.
+
+    Parameters
+    ----------
+    phase_rad
+        Wrapped phase, shape ``(echo, x, y, z)``; without offset, where there are several echoes.
+    magnitude
+        Same shape, or None.
+    mask
+        Voxels to unwrap; others come back as 0.
+    echo_times_s
+        Echo times in seconds.
+    voxel_size_mm
+        Not used.
+    multi_echo, preset, trust
+        See above, and :data:`isdu_bids.phase.romeo.weights.PRESETS`.
+
+    Returns
+    -------
+    ndarray
+        float32, shape ``(echo, x, y, z)``, rad. Islands of the mask each lie around zero turns.
+
+    References
+    ----------
+    Dymerska et al. 2021, doi:10.1002/mrm.28563.
+    """
+    box = _bounding_box(mask)
+    phase, inner_mask = phase_rad[:, *box], mask[box]
+    inner_magnitude = None if magnitude is None else magnitude[:, *box]
+    method = _template if multi_echo == "template" else _individual
+    unwrapped = np.zeros_like(phase_rad)
+    unwrapped[:, *box] = method(phase, inner_magnitude, inner_mask, echo_times_s, preset, trust)
+    unwrapped[:, ~mask] = 0
+    return unwrapped
+
+
+def _template(
+    phase: FloatArray,
+    magnitude: FloatArray | None,
+    mask: BoolArray,
+    echo_times_s: Sequence[float],
+    preset: str,
+    trust: float,
+) -> FloatArray:
+    unwrapped = np.zeros_like(phase)
+    edges = _edges(phase, magnitude, mask, echo_times_s, 0, preset)
+    bins = edges.bins()
+    unwrapped[0] = centre_regions(*grow(phase[0], bins, mask))
+    for echo in range(1, len(phase)):
+        prediction = _predicted(unwrapped[:echo], magnitude, echo_times_s[: echo + 1])
+        unwrapped[echo] = congruent(phase[echo], prediction)
+        # Halved phases make a leftover turn visible as a step of pi.
+        quality = Edges(
+            unwrapped[echo] / 2,
+            mask,
+            None if magnitude is None else magnitude[echo],
+            prediction / 2,
+            preset=preset,
+        ).voxel_quality()
+        if trust > 0:
+            unwrapped[echo], _ = grow(unwrapped[echo], bins, mask, trusted=quality > trust)
+    return unwrapped
+
+
+def _individual(
+    phase: FloatArray,
+    magnitude: FloatArray | None,
+    mask: BoolArray,
+    echo_times_s: Sequence[float],
+    preset: str,
+    trust: float,  # noqa: ARG001
+) -> FloatArray:
+    unwrapped = np.stack(
+        [
+            centre_regions(
+                *grow(
+                    phase[echo],
+                    _edges(phase, magnitude, mask, echo_times_s, echo, preset).bins(),
+                    mask,
+                )
+            )
+            for echo in range(len(phase))
+        ]
+    )
+    return align_echoes(unwrapped, mask, echo_times_s)
+
+
+def _edges(
+    phase: FloatArray,
+    magnitude: FloatArray | None,
+    mask: BoolArray,
+    echo_times_s: Sequence[float],
+    echo: int,
+    preset: str,
+) -> Edges:
+    """Edges of one echo, with the echo before it (for the first: the one after it) as second."""
+    volume = None if magnitude is None else magnitude[echo]
+    if len(phase) == 1:
+        return Edges(phase[0], mask, volume, preset=preset)
+    second = echo - 1 if echo > 0 else 1
+    ratio = echo_times_s[echo] / echo_times_s[second]
+    return Edges(phase[echo], mask, volume, phase[second], ratio, preset)
+
+
+def _predicted(
+    unwrapped: FloatArray, magnitude: FloatArray | None, echo_times_s: Sequence[float]
+) -> FloatArray:
+    """Phase of the last echo time from the echoes before it: a weighted fit through the origin."""
+    times = np.asarray(echo_times_s, np.float32)[:, None, None, None]
+    weights = np.ones_like(unwrapped) if magnitude is None else magnitude[: len(unwrapped)] ** 2
+    moment = (weights * times[:-1] ** 2).sum(axis=0)
+    slope = (weights * times[:-1] * unwrapped).sum(axis=0) / np.where(moment > 0, moment, 1)
+    return slope * times[-1]
+
+
+def centre_regions(unwrapped_rad: FloatArray, region: npt.NDArray[np.int32]) -> FloatArray:
+    """Move each grown region by whole turns so that its median comes within half a turn of 0."""
+    n_regions = int(region.max(initial=0))
+    medians = ndimage.median(unwrapped_rad, region, np.arange(n_regions + 1))
+    turns = np.rint(np.asarray(medians) / TWO_PI).astype(np.float32)
+    turns[0] = 0
+    return unwrapped_rad - TWO_PI * turns[region]
+
+
+def _bounding_box(mask: BoolArray) -> tuple[slice, slice, slice]:
+    if not mask.any():
+        return (slice(0), slice(0), slice(0))
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    return box[0], box[1], box[2]

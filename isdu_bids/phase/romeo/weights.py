@@ -1,0 +1,189 @@
+"""ROMEO's quality of an edge between two neighbouring voxels.
+
+Each voxel owns three edges, to its neighbours at +x, +y and +z. The quality of an edge is the
+product over the active terms of ``0.1 + 0.9 * term``, every term in [0, 1]:
+
+==  =========================  =====================================================
+1   phase coherence            ``1 - |wrap(Pi - Pj)| / pi``
+2   gradient coherence         ``1 - |wrap(Pi - Pj) - wrap(Qi - Qj) * TE1 / TE2|``
+3   phase linearity            ``1 - |wrap(Pa - 2 Pb + Pc)| / 2`` before and behind the edge
+4   magnitude coherence        ``(smaller / larger)^2``
+5   magnitude weight           faint voxels are noisy
+6   second magnitude weight    very bright voxels are flow
+==  =========================  =====================================================
+
+with the phase P and a second echo Q. Terms without their data drop out.
+
+References
+----------
+Dymerska et al. 2021, doi:10.1002/mrm.28563.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from isdu_bids.phase.wrapping import BoolArray, FloatArray
+
+#: Terms of the published weight presets.
+PRESETS = {
+    "romeo": (1, 2, 3, 4),
+    "romeo2": (1, 4),
+    "romeo3": (1, 2, 4),
+    "romeo6": (1, 2, 3, 4, 5, 6),
+}
+
+#: Bins of edge quality: 1 is best, 255 worst, 0 means that there is no edge.
+N_BINS = 256
+
+_PI = np.float32(np.pi)
+_TWO_PI = np.float32(2 * np.pi)
+_ONE = np.float32(1)
+_HALF = np.float32(0.5)
+_FLOOR = np.float32(0.1)
+_SPAN = np.float32(0.9)
+
+
+@dataclass(frozen=True)
+class Edges:
+    """What the quality of edges is computed from.
+
+    Attributes
+    ----------
+    phase_rad, mask
+        Phase and the voxels that have edges, shape ``(x, y, z)``.
+    magnitude
+        Same shape, or None.
+    second_phase_rad, time_ratio
+        Phase of a second echo and TE1/TE2, or None.
+    preset
+        A key of :data:`PRESETS`.
+    """
+
+    phase_rad: FloatArray
+    mask: BoolArray
+    magnitude: FloatArray | None = None
+    second_phase_rad: FloatArray | None = None
+    time_ratio: float = 1.0
+    preset: str = "romeo"
+
+    def bins(self) -> npt.NDArray[np.uint8]:
+        """Edge bins, shape ``(x, y, z, 3)``."""
+        bins = np.zeros((*self.mask.shape, 3), np.uint8)
+        _fill_bins(*self._arguments(), bins.reshape(-1, 3))
+        return bins
+
+    def voxel_quality(self) -> FloatArray:
+        """Mean quality of the six edges of each voxel in [0, 1]; a missing edge counts as 0."""
+        quality = np.zeros(self.mask.shape, np.float32)
+        _sum_qualities(*self._arguments(), quality.reshape(-1))
+        return quality / np.float32(6)
+
+    def _arguments(self) -> tuple[object, ...]:
+        active = np.zeros(7, np.bool_)
+        active[list(PRESETS[self.preset])] = True
+        phase, mask = _flat(self.phase_rad), np.ascontiguousarray(self.mask).reshape(-1)
+        second, magnitude, half_bright = phase, phase, _ONE
+        if self.second_phase_rad is None:
+            active[2] = False
+        else:
+            second = _flat(self.second_phase_rad)
+        if self.magnitude is None or not mask.any():
+            active[4:] = False
+        else:
+            magnitude = _flat(self.magnitude)
+            half_bright = np.float32(np.percentile(magnitude[mask], 95) / 2)
+        ratio = np.float32(self.time_ratio)
+        return phase, second, ratio, magnitude, half_bright, mask, active, self.mask.shape
+
+
+def _flat(volume: FloatArray) -> FloatArray:
+    return np.ascontiguousarray(volume, np.float32).reshape(-1)
+
+
+@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+def _wrapped(angle):  # noqa: ANN001, ANN202
+    return angle - _TWO_PI * np.floor(angle / _TWO_PI + _HALF)
+
+
+@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+def _straight(a, b, c):  # noqa: ANN001, ANN202
+    return max(np.float32(0), _ONE - abs(_wrapped(a - b - b + c)) * _HALF)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _quality(phase, second, ratio, magnitude, half_bright, active, i, step, inner):  # noqa: ANN001, ANN202
+    """Quality of the edge from voxel ``i`` to ``i + step``; ``inner``: both have outer neighbours."""
+    j = i + step
+    gradient = _wrapped(phase[i] - phase[j])
+    quality = _ONE
+    if active[1]:
+        quality *= _FLOOR + _SPAN * (_ONE - abs(gradient) / _PI)
+    if active[2]:
+        difference = gradient - _wrapped(second[i] - second[j]) * ratio
+        quality *= _FLOOR + _SPAN * max(np.float32(0), _ONE - abs(difference))
+    if active[3]:
+        if inner:
+            before = _straight(phase[i - step], phase[i], phase[j])
+            behind = _straight(phase[i], phase[j], phase[j + step])
+            quality *= _FLOOR + _SPAN * before * behind
+        else:
+            quality *= _SPAN
+    if active[4]:
+        small, large = min(magnitude[i], magnitude[j]), max(magnitude[i], magnitude[j])
+        if large > 0:
+            quality *= _FLOOR + _SPAN * (small / large) ** 2
+        else:
+            quality *= _FLOOR
+        if active[5]:
+            quality *= _FLOOR + _SPAN * _HALF * (_ONE + min(_ONE, small / half_bright))
+        if active[6] and large > half_bright:
+            quality *= _FLOOR + _SPAN * _HALF * (_ONE + half_bright / large)
+    return quality
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _fill_bins(phase, second, ratio, magnitude, half_bright, mask, active, shape, bins):  # noqa: ANN001, ANN202
+    steps = (shape[1] * shape[2], shape[2], 1)
+    for x in range(shape[0]):
+        for y in range(shape[1]):
+            for z in range(shape[2]):
+                i = (x * shape[1] + y) * shape[2] + z
+                if not mask[i]:
+                    continue
+                position = (x, y, z)
+                for axis in range(3):
+                    step, last = steps[axis], shape[axis] - 1
+                    if position[axis] == last or not mask[i + step]:
+                        continue
+                    inner = 0 < position[axis] < last - 1
+                    quality = _quality(
+                        phase, second, ratio, magnitude, half_bright, active, i, step, inner
+                    )
+                    bins[i, axis] = max(1, int((_ONE - quality) * (N_BINS - 1) + _HALF))
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _sum_qualities(phase, second, ratio, magnitude, half_bright, mask, active, shape, total):  # noqa: ANN001, ANN202
+    steps = (shape[1] * shape[2], shape[2], 1)
+    for x in range(shape[0]):
+        for y in range(shape[1]):
+            for z in range(shape[2]):
+                i = (x * shape[1] + y) * shape[2] + z
+                if not mask[i]:
+                    continue
+                position = (x, y, z)
+                for axis in range(3):
+                    step, last = steps[axis], shape[axis] - 1
+                    if position[axis] == last or not mask[i + step]:
+                        continue
+                    inner = 0 < position[axis] < last - 1
+                    quality = _quality(
+                        phase, second, ratio, magnitude, half_bright, active, i, step, inner
+                    )
+                    total[i] += quality
+                    total[i + step] += quality

@@ -1,0 +1,61 @@
+"""Susceptibility of head tissues, relative to water-like tissue (ppm).
+
+Means and spreads follow the literature on healthy adults at 3 T; a simulation draws each region's
+mean anew, because a network must not learn one head's values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """A group of FreeSurfer-style labels that share a susceptibility distribution.
+
+    Attributes
+    ----------
+    name
+        Of the group.
+    labels
+        Label values that belong to it (left and right are drawn separately).
+    chi_mean_ppm, chi_sd_ppm
+        Mean over heads, and spread between heads.
+    texture_sd_ppm
+        Spread inside a region.
+    """
+
+    name: str
+    labels: tuple[int, ...]
+    chi_mean_ppm: float
+    chi_sd_ppm: float
+    texture_sd_ppm: float
+
+
+BRAIN: tuple[Tissue, ...] = (
+    Tissue("white matter", (2, 41), -0.012, 0.010, 0.014),
+    Tissue("white matter lesion", (25, 57, 77), 0.010, 0.015, 0.014),
+    Tissue("cerebellar white matter", (7, 46), -0.012, 0.010, 0.012),
+    Tissue("cerebral cortex", (3, 42), 0.006, 0.010, 0.018),
+    Tissue("cerebellar cortex", (8, 47), 0.006, 0.010, 0.014),
+    Tissue("ventricles", (4, 5, 14, 15, 43, 44, 72, 136, 137, 163, 164), 0.005, 0.010, 0.008),
+    Tissue("cerebrospinal fluid", (24,), 0.005, 0.010, 0.010),
+    Tissue("thalamus", (10, 49), 0.005, 0.012, 0.014),
+    Tissue("caudate", (11, 50), 0.045, 0.020, 0.014),
+    Tissue("putamen", (12, 51), 0.050, 0.025, 0.020),
+    Tissue("pallidum", (13, 52), 0.135, 0.040, 0.030),
+    Tissue("brain stem", (16,), -0.010, 0.012, 0.014),
+    Tissue("hippocampus and amygdala", (17, 18, 53, 54), -0.005, 0.010, 0.012),
+    Tissue("accumbens", (26, 58), 0.020, 0.020, 0.014),
+    Tissue("ventral diencephalon", (28, 60), 0.020, 0.020, 0.020),
+    Tissue("vessel and choroid plexus", (30, 31, 62, 63), 0.080, 0.050, 0.020),
+    Tissue("optic chiasm", (85,), -0.010, 0.010, 0.008),
+)
+
+#: Label groups in which small iron-rich nuclei lie that label maps lack (ppm, lowest and highest).
+IRON_RICH: dict[str, tuple[tuple[int, ...], tuple[float, float]]] = {
+    "red nucleus and substantia nigra": ((28, 60), (0.05, 0.20)),
+    "dentate nucleus": ((7, 46), (0.04, 0.15)),
+}
+
+BRAIN_LABELS: tuple[int, ...] = tuple(sorted(label for t in BRAIN for label in t.labels))
