@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import cos, radians
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from isdu_bids.errors import DataError
-from isdu_bids.geometry import voxel_size_mm
+from isdu_bids.geometry import b0_direction, voxel_size_mm
 
 #: Largest distance between the same voxel of two files, as a fraction of the voxel, that rounding
 #: in NIfTI headers explains.
 _GRID_TOLERANCE_VOXELS = 0.01
+
+#: Largest angle between the directions of B0 that sform and qform say.
+_FORM_TOLERANCE_DEG = 0.5
 
 #: What a truncated, empty or foreign file raises in nibabel and below it.
 _READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError)
@@ -37,11 +41,11 @@ class Volume:
     affine
         Voxel to world (RAS+, mm), 4x4.
     header
-        NIfTI header of the (first) file.
+        NIfTI header of the file, for a stack of the last one.
     stored_dtype
         Type of the numbers on disk, before scaling.
     path
-        The (first) file.
+        The file, for a stack the last one.
     """
 
     data: npt.NDArray[np.float32]
@@ -61,7 +65,7 @@ def load_volume(path: Path | str) -> Volume:
     """
     image = _open(path)
     try:
-        data = image.get_fdata(dtype=np.float32, caching="unchanged")
+        data = np.ascontiguousarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
     except _READ_ERRORS as error:
         raise _unreadable(path, error) from error
     return Volume(data, image.affine, image.header, image.get_data_dtype(), Path(path))
@@ -78,18 +82,19 @@ def load_stack(paths: Sequence[Path]) -> Volume:
     DataError
         If the grids differ, or an image holds no signal at all.
     """
-    check_same_grid(paths)
-    volumes = [load_volume(path) for path in paths]
-    echoes = [
-        np.moveaxis(np.atleast_3d(v.data).reshape(*v.data.shape[:3], -1), -1, 0) for v in volumes
-    ]
-    data = np.nan_to_num(np.concatenate(echoes), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    for volume, echo in zip(volumes, echoes, strict=True):
-        if not np.any(np.isfinite(echo) & (echo != 0)):
+    shape = check_same_grid(paths)
+    data = np.empty((sum(n_volumes(path) for path in paths), *shape), dtype=np.float32)
+    filled = 0
+    for volume in map(load_volume, paths):
+        echoes = np.moveaxis(volume.data.reshape(*shape, -1), -1, 0)
+        np.nan_to_num(echoes, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        if not np.all(np.any(echoes, axis=(1, 2, 3))):
             raise DataError(
-                f"{volume.path} holds no signal; convert the scan again or leave it out"
+                f"{volume.path} holds an empty volume; convert the scan again or leave it out"
             )
-    return replace(volumes[0], data=data)
+        data[filled : filled + len(echoes)] = echoes
+        filled += len(echoes)
+    return replace(volume, data=data)
 
 
 def load_real_imag(real_paths: Sequence[Path], imag_paths: Sequence[Path]) -> tuple[Volume, Volume]:
@@ -113,7 +118,8 @@ def load_real_imag(real_paths: Sequence[Path], imag_paths: Sequence[Path]) -> tu
     if real.data.shape != imag.data.shape:
         raise DataError(f"{real.path} and {imag.path} have different numbers of echoes")
     signal = real.data + 1j * imag.data
-    return replace(real, data=np.abs(signal)), replace(real, data=np.angle(signal))
+    floats = replace(real, stored_dtype=np.dtype(np.float32))  # no integer range to speak of
+    return replace(floats, data=np.abs(signal)), replace(floats, data=np.angle(signal))
 
 
 def save_volume(
@@ -189,9 +195,19 @@ def _open(path: Path | str) -> nib.Nifti1Image:
             "convert the scan again, or write its affine into the NIfTI header"
         )
     try:
-        voxel_size_mm(image.affine)
-    except DataError as error:
+        forms = [
+            form
+            for form in (image.get_sform(True)[0], image.get_qform(True)[0])
+            if form is not None
+        ]
+        directions = [b0_direction(form) for form in forms]
+    except (DataError, ValueError) as error:
         raise DataError(f"{path}: {error}") from error
+    if np.dot(directions[0], directions[-1]) < cos(radians(_FORM_TOLERANCE_DEG)):
+        raise DataError(
+            f"{path}: sform and qform disagree on the direction of B0; write the scanner's affine "
+            "into both"
+        )
     return image
 
 
@@ -212,3 +228,10 @@ def _storable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     smaller = {"b1": np.uint8, "f8": np.float32, "f2": np.float32, "i8": np.int32, "u8": np.uint32}
     target = smaller.get(f"{array.dtype.kind}{array.dtype.itemsize}")
     return array if target is None else array.astype(target)
+
+
+def read_grid(path: Path | str) -> tuple[tuple[int, int, int], npt.NDArray[np.float64]]:
+    """Matrix size (x, y, z) and affine of a file, from its header alone."""
+    image = _open(path)
+    x, y, z = image.shape[:3]
+    return (x, y, z), image.affine

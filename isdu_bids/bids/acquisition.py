@@ -57,7 +57,7 @@ class Acquisition:
         Unit vector in voxel axes if the sidecar overrides it (``B0_dir``), else None: the affine
         says it.
     phase_units
-        ``Units`` of the phase sidecars, or None.
+        ``Units`` of the phase sidecars, or None; ``rad`` for real and imaginary part.
     manufacturer
         As in the sidecar, or None.
     mask_file

@@ -55,7 +55,9 @@ def assemble(files: Sequence[Path], bids_dir: Path, mask_file: Path | None = Non
 
     entities, suffix, _ = parse_name(phase[0])
     manufacturer = _agreed("Manufacturer", sidecars)
-    phase_units = _agreed("Units", {path: sidecars[path] for path in parts.get("phase", ())})
+    phase_units = "rad"  # what the angle of real and imaginary part comes in
+    if "phase" in parts:
+        phase_units = _agreed("Units", {path: sidecars[path] for path in phase})
     return Acquisition(
         subject=entities["sub"],
         session=entities.get("ses"),

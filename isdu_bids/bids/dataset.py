@@ -88,7 +88,9 @@ def dataset_description(bids_dir: Path) -> dict[str, Any]:
     except DataError:  # the input was validated, or the user chose not to
         raw = {}
     url = bids_dir.resolve().as_uri()
-    authors = raw.get("Authors") or ["The authors of the raw dataset"]
+    authors = raw.get("Authors")
+    if not isinstance(authors, list) or not authors:
+        authors = ["The authors of the raw dataset"]
     return {
         "Name": f"Quantitative susceptibility maps of {raw.get('Name') or bids_dir.resolve().name}",
         "BIDSVersion": BIDS_VERSION,

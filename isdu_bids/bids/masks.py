@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from isdu_bids.bids.names import SCAN_ENTITIES, build_name, parse_name
+from isdu_bids.bids.names import parse_name, scan_name
 from isdu_bids.errors import DataError, UsageError
 
 _PLACEHOLDERS = {"subject": "sub", "session": "ses", "acquisition": "acq", "run": "run"}
@@ -55,7 +55,7 @@ def find_mask(
     DataError
         If the choice is empty where a pattern was given, or ambiguous.
     """
-    entities, _, _ = parse_name(image)
+    name, (entities, _, _) = scan_name(image), parse_name(image)
     if pattern is not None:
         filled = pattern.format(
             **{key: entities.get(short, "") for key, short in _PLACEHOLDERS.items()}
@@ -64,7 +64,6 @@ def find_mask(
         if mask is None:
             raise DataError(f"{image} has no mask {filled}; add it or correct the mask pattern")
         return mask
-    name = build_name({key: entities[key] for key in SCAN_ENTITIES if key in entities})
     for root in derivatives:
         folder = root / f"sub-{entities['sub']}"
         if mask := _only(folder.rglob(f"{name}_desc-brain_mask.nii*")):

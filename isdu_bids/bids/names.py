@@ -42,8 +42,27 @@ def parse_name(path: Path | str) -> tuple[dict[str, str], str, str]:
     stem, dot, extension = Path(path).name.partition(".")
     *pairs, suffix = stem.split("_")
     valid = all(re.fullmatch(r"[a-zA-Z]+-[a-zA-Z0-9+]+", pair) for pair in pairs)
-    if not valid or not stem.startswith("sub-") or "-" in suffix:
+    if not valid or "-" in suffix:
         raise DataError(
             f"{path} has no BIDS name; rename it like sub-01_echo-1_part-mag_MEGRE.nii.gz"
         )
     return dict(pair.split("-") for pair in pairs), suffix, dot + extension
+
+
+def scan_name(path: Path | str) -> str:
+    """Name of the scan that a file belongs to: its name without echo, part and suffix.
+
+    Examples
+    --------
+    >>> scan_name("sub-01_run-2_echo-1_part-mag_MEGRE.nii.gz")
+    'sub-01_run-2'
+
+    Raises
+    ------
+    DataError
+        If the file has no BIDS name that starts with a subject.
+    """
+    entities, _, _ = parse_name(path)
+    if "sub" not in entities:
+        raise DataError(f"{path} names no subject; rename it like sub-01_{Path(path).name}")
+    return build_name({key: entities[key] for key in SCAN_ENTITIES if key in entities})

@@ -53,16 +53,16 @@ class Output:
         Name by which the rest of the program asks for it.
     datatype
         Folder, ``anat`` or ``fmap``.
-    entities
-        What the name adds to the entities of the scan.
     suffix, extension
         End of the name.
-    description
-        ``Description`` of the sidecar.
+    entities
+        What the name adds to the entities of the scan.
     units
         ``Units`` of the sidecar; data must come in them. None where a unit makes no sense.
     skull_stripped
         ``SkullStripped``; None for masks, segmentations and tables, which have none.
+    description
+        ``Description`` of the sidecar.
     per_echo
         One file per echo, else one per scan.
     sidecar
@@ -72,146 +72,52 @@ class Output:
     key: str
     datatype: str
     suffix: str
+    entities: Mapping[str, str]
+    units: str | None
+    skull_stripped: bool | None
     description: str
-    entities: Mapping[str, str] = field(default_factory=dict)
     extension: str = ".nii.gz"
-    units: str | None = None
-    skull_stripped: bool | None = None
     per_echo: bool = False
     sidecar: Mapping[str, Any] = field(default_factory=dict)
 
 
-_ORIG = {"SpatialReference": "orig"}
-_MASK = {"Type": "Brain", **_ORIG}
+_MASK = {"Type": "Brain", "SpatialReference": "orig"}
+_DSEG = {"Manual": False, "SpatialReference": "orig"}
 
+# fmt: off
 _TABLE = (
-    Output(
-        "chi",
-        "anat",
-        "Chimap",
-        "Quantitative susceptibility map",
-        units="ppm",
-        skull_stripped=True,
-    ),
-    Output(
-        "chi_csf",
-        "anat",
-        "Chimap",
-        "Quantitative susceptibility map referenced to cerebrospinal fluid",
-        {"desc": "csf"},
-        units="ppm",
-        skull_stripped=True,
-    ),
-    Output(
-        "t2star",
-        "anat",
-        "T2starmap",
-        "Effective transverse relaxation time T2*",
-        units="s",
-        skull_stripped=True,
-    ),
-    Output(
-        "r2star",
-        "anat",
-        "R2starmap",
-        "Effective transverse relaxation rate R2*",
-        units="1/s",
-        skull_stripped=True,
-    ),
-    Output(
-        "s0",
-        "anat",
-        "S0map",
-        "Magnitude extrapolated to echo time zero",
-        units="arbitrary",
-        skull_stripped=True,
-    ),
-    Output(
-        "magnitude_combined",
-        "anat",
-        "T2starw",
-        "Root of the sum of squares of the magnitude over all echoes",
-        {"part": "mag", "desc": "combined"},
-        units="arbitrary",
-        skull_stripped=False,
-    ),
-    Output(
-        "unwrapped",
-        "anat",
-        "MEGRE",
-        "Unwrapped phase of one echo",
-        {"part": "phase", "desc": "unwrapped"},
-        units="rad",
-        skull_stripped=False,
-        per_echo=True,
-    ),
-    Output(
-        "brain_mask",
-        "anat",
-        "mask",
-        "Voxels in which the field was measured",
-        {"desc": "brain"},
-        sidecar=_MASK,
-    ),
-    Output(
-        "eroded_mask",
-        "anat",
-        "mask",
-        "Voxels in which the local field and susceptibility are valid",
-        {"desc": "eroded"},
-        sidecar=_MASK,
-    ),
-    Output(
-        "total_field",
-        "fmap",
-        "fieldmap",
-        "Field of all sources, in and around the brain",
-        {"desc": "total"},
-        units="Hz",
-        skull_stripped=True,
-    ),
-    Output(
-        "local_field",
-        "fmap",
-        "fieldmap",
-        "Field of the sources in the brain, background removed",
-        {"desc": "local"},
-        units="Hz",
-        skull_stripped=True,
-    ),
-    Output(
-        "field_magnitude",
-        "fmap",
-        "magnitude",
-        "Magnitude image that goes with the field maps",
-        units="arbitrary",
-        skull_stripped=False,
-    ),
-    Output(
-        "dseg",
-        "anat",
-        "dseg",
-        "Anatomical labels on the grid of the gradient-echo scan",
-        {"seg": "synthseg"},
-        sidecar={"Manual": False, **_ORIG},
-    ),
-    Output(
-        "dseg_labels",
-        "anat",
-        "dseg",
-        "Names of the labels",
-        {"seg": "synthseg"},
-        ".tsv",
-    ),
-    Output(
-        "stats",
-        "anat",
-        "stats",
-        "Susceptibility and relaxation per anatomical region",
-        {"seg": "synthseg", "desc": "chi"},
-        ".tsv",
-    ),
+    Output("chi", "anat", "Chimap", {}, "ppm", True,
+           "Quantitative susceptibility map"),
+    Output("chi_csf", "anat", "Chimap", {"desc": "csf"}, "ppm", True,
+           "Quantitative susceptibility map referenced to cerebrospinal fluid"),
+    Output("t2star", "anat", "T2starmap", {}, "s", True,
+           "Effective transverse relaxation time T2*"),
+    Output("r2star", "anat", "R2starmap", {}, "1/s", True,
+           "Effective transverse relaxation rate R2*"),
+    Output("s0", "anat", "S0map", {}, "arbitrary", True,
+           "Magnitude extrapolated to echo time zero"),
+    Output("magnitude_combined", "anat", "T2starw", {"part": "mag", "desc": "combined"},
+           "arbitrary", False, "Root of the sum of squares of the magnitude over all echoes"),
+    Output("unwrapped", "anat", "MEGRE", {"part": "phase", "desc": "unwrapped"}, "rad", False,
+           "Unwrapped phase of one echo", per_echo=True),
+    Output("brain_mask", "anat", "mask", {"desc": "brain"}, None, None,
+           "Voxels in which the field was measured", sidecar=_MASK),
+    Output("eroded_mask", "anat", "mask", {"desc": "eroded"}, None, None,
+           "Voxels in which local field and susceptibility are valid", sidecar=_MASK),
+    Output("total_field", "fmap", "fieldmap", {"desc": "total"}, "Hz", True,
+           "Field of all sources, inside and outside the brain"),
+    Output("local_field", "fmap", "fieldmap", {"desc": "local"}, "Hz", True,
+           "Field of the sources inside the brain, after background field removal"),
+    Output("field_magnitude", "fmap", "magnitude", {}, "arbitrary", False,
+           "Magnitude image that belongs to the field maps"),
+    Output("dseg", "anat", "dseg", {"seg": "synthseg"}, None, None,
+           "Anatomical labels on the grid of the gradient-echo scan", sidecar=_DSEG),
+    Output("dseg_labels", "anat", "dseg", {"seg": "synthseg"}, None, None,
+           "Names of the anatomical labels", extension=".tsv"),
+    Output("stats", "anat", "stats", {"seg": "synthseg", "desc": "chi"}, None, None,
+           "Susceptibility and relaxation per anatomical region", extension=".tsv"),
 )
+# fmt: on
 
 #: Every output by its key.
 OUTPUTS: Mapping[str, Output] = MappingProxyType({output.key: output for output in _TABLE})

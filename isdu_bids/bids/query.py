@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.assembly import assemble
 from isdu_bids.bids.masks import check_pattern, derivative_folders, find_mask
-from isdu_bids.bids.names import SCAN_ENTITIES, build_name, parse_name
+from isdu_bids.bids.names import parse_name, scan_name
 from isdu_bids.bids.sidecar import read_json
 from isdu_bids.errors import DataError, IsduError, NoInputError, NoMatchError, UsageError
 
@@ -82,7 +83,7 @@ def find_acquisitions(
     UsageError
         If the filters, the mask pattern, the database or a derivative dataset cannot be used.
     """
-    bids_dir = Path(bids_dir).absolute()
+    bids_dir = Path(bids_dir).resolve()
     subjects = _subjects(bids_dir, participant_labels)
     folders = derivative_folders(derivatives)
     if mask_pattern is not None:
@@ -165,12 +166,10 @@ def _select(
     entities["subject"] = list(subjects)
 
     layout, query = _index(bids_dir, subjects, database_dir)
-    special = {None: query.NONE, "*": query.ANY}
-    for key, value in entities.items():
-        if value is None or isinstance(value, str):
-            entities[key] = special.get(value, value)
+    special = {"null": query.NONE, '"*"': query.ANY}
+    pybids_filters = {k: special.get(json.dumps(v), v) for k, v in entities.items()}
     try:
-        selected = sorted(map(Path, layout.get(return_type="filename", **entities)))
+        selected = layout.get(return_type="filename", **pybids_filters)
     except (ValueError, TypeError) as error:
         raise UsageError(f"the BIDS filter file cannot be used: {error}") from error
     if not selected:
@@ -181,7 +180,7 @@ def _select(
             f"{bids_dir}: nothing has {_described(entities)}; the images of the selected "
             f"participants have {_described({k: v for k, v in have.items() if v})}"
         )
-    return selected
+    return sorted(bids_dir / Path(path).relative_to(layout.root) for path in selected)
 
 
 _LISTED = ("session", "acquisition", "reconstruction", "run", "suffix")
@@ -205,7 +204,7 @@ def _index(
             ignore.append(re.compile(rf"^/sub-(?!({labels})(/|$))"))
         indexer = BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=False)
         layout = BIDSLayout(bids_dir, validate=False, database_path=database_dir, indexer=indexer)
-    if Path(layout.root) != bids_dir:
+    if Path(layout.root).resolve() != bids_dir:
         raise UsageError(
             f"the PyBIDS database {database_dir} belongs to {layout.root}, not to {bids_dir}; "
             "give another --bids-database-dir"
@@ -218,8 +217,7 @@ def _scans(files: Iterable[Path]) -> list[tuple[str, list[Path]]]:
     scans: dict[tuple[str, str], list[Path]] = {}
     for path in files:
         try:
-            entities, suffix, _ = parse_name(path)
-            name = build_name({key: entities[key] for key in SCAN_ENTITIES if key in entities})
+            name, suffix = scan_name(path), parse_name(path)[1]
         except DataError:
             name, suffix = path.name, ""  # assemble() says what is wrong with it
         scans.setdefault((name, suffix), []).append(path)

@@ -25,6 +25,12 @@ class ValidationReport:
     warnings: tuple[str, ...]
 
 
+def find_validator() -> str | None:
+    """Path of the validator: on the ``PATH`` or beside this Python, else None."""
+    beside = shutil.which(_VALIDATOR, path=str(Path(sys.executable).parent))
+    return shutil.which(_VALIDATOR) or beside
+
+
 def validate(dataset: Path) -> ValidationReport | None:
     """Run the validator on a dataset; None, and a line in the log, if it is not installed.
 
@@ -33,9 +39,7 @@ def validate(dataset: Path) -> ValidationReport | None:
     ValidationError
         If the validator itself fails.
     """
-    executable = shutil.which(_VALIDATOR) or shutil.which(
-        _VALIDATOR, path=str(Path(sys.executable).parent)
-    )
+    executable = find_validator()
     if executable is None:
         _log.warning("%s is not installed: %s is not validated", _VALIDATOR, dataset)
         return None
@@ -77,10 +81,10 @@ def _lines(issues: dict[str, Any], severity: str) -> tuple[str, ...]:
                 issue["code"],
                 issue.get("subCode", ""),
                 issue.get("location", ""),
-                issue.get("issueMessage") or messages.get(issue["code"], ""),
+                (issue.get("issueMessage") or messages.get(issue["code"], "")).partition("\n")[0],
             )
             if part
-        ).replace("\n", " ")
+        )
         for issue in issues["issues"]
         if issue["severity"] == severity
     )

@@ -1,198 +1,39 @@
-"""Echo combination: unwrapped phases of all echoes to one field, with its standard deviation."""
+"""Echo combination methods by name.
+
+Each takes ``(unwrapped_rad, magnitude, echo_times_s, mask)`` with echoes leading and returns a
+:class:`isdu_bids.phase.fitting.FieldFit`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-
-import numpy as np
-import numpy.typing as npt
-
-from isdu_bids.errors import DataError
-from isdu_bids.phase.wrapping import BoolArray, FloatArray
 from isdu_bids.registry import Method, Registry
 
-Weighting = Callable[[FloatArray, FloatArray], FloatArray]
 
-
-@dataclass(frozen=True)
-class FieldFit:
-    """Field of one scan.
-
-    Attributes
-    ----------
-    field_hz
-        Frequency shift, shape ``(x, y, z)``, Hz.
-    field_sd_hz
-        Its standard deviation, Hz: propagated noise, and more where the echoes disagree.
-    residual_rad
-        Weighted root mean square of what the field leaves of the phases, rad.
-    """
-
-    field_hz: FloatArray
-    field_sd_hz: FloatArray
-    residual_rad: FloatArray
-
-
-def _weighted_average(
-    unwrapped_rad: FloatArray,
-    magnitude: FloatArray,
-    echo_times_s: Sequence[float],
-    mask: BoolArray,
-    *,
-    weighting: Weighting,
-) -> FieldFit:
-    """``f = sum(w * P / TE) / sum(w) / 2*pi``."""
-    times = _times(echo_times_s)
-    weight = weighting(magnitude, times) * np.ones_like(unwrapped_rad)
-    total = _nonzero(weight.sum(axis=0))
-    slope = (weight * unwrapped_rad / times).sum(axis=0) / total
-    spread = np.sqrt(((weight / (times * _nonzero(magnitude))) ** 2).sum(axis=0)) / total
-    return _fit(unwrapped_rad, unwrapped_rad - slope * times, slope, spread, magnitude, mask, n_parameters=1)
-
-
-def _linear(
-    unwrapped_rad: FloatArray, magnitude: FloatArray, echo_times_s: Sequence[float], mask: BoolArray
-) -> FieldFit:
-    """Weighted line ``P = a + 2*pi*f*TE``, weights M^2."""
-    _need_echoes(unwrapped_rad, 2, "linear")
-    times = _times(echo_times_s)
-    line = _Line(magnitude**2, times)
-    intercept, slope = line.fit(unwrapped_rad)
-    residual = unwrapped_rad - intercept - slope * times
-    return _fit(unwrapped_rad, residual, slope, line.spread, magnitude, mask, n_parameters=2)
-
-
-def _nonlinear(
-    unwrapped_rad: FloatArray,
-    magnitude: FloatArray,
-    echo_times_s: Sequence[float],
-    mask: BoolArray,
-    *,
-    iterations: int = 6,
-) -> FieldFit:
-    """Least squares of the complex signal, ``min sum |M e^{iP} - M e^{i(a + 2*pi*f*TE)}|^2``.
-
-    Gauss-Newton: each step is the weighted line through ``sin(residual)``, so a wrong turn in one
-    echo does no harm.
-    """
-    _need_echoes(unwrapped_rad, 2, "nonlinear")
-    times = _times(echo_times_s)
-    line = _Line(magnitude**2, times)
-    intercept, slope = line.fit(unwrapped_rad)
-    for _ in range(iterations):
-        more_intercept, more_slope = line.fit(np.sin(unwrapped_rad - intercept - slope * times))
-        intercept, slope = intercept + more_intercept, slope + more_slope
-    residual = np.sin(unwrapped_rad - intercept - slope * times)
-    return _fit(unwrapped_rad, residual, slope, line.spread, magnitude, mask, n_parameters=2)
-
-
-class _Line:
-    """Weighted straight lines over echo time, voxel by voxel."""
-
-    def __init__(self, weight: FloatArray, times: FloatArray) -> None:
-        self.weight = weight
-        self.total = _nonzero(weight.sum(axis=0))
-        self.mean_time = (weight * times).sum(axis=0) / self.total
-        self.centred = times - self.mean_time
-        self.moment = _nonzero((weight * self.centred**2).sum(axis=0))
-        self.spread = 1 / np.sqrt(self.moment)
-
-    def fit(self, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-        slope = (self.weight * self.centred * values).sum(axis=0) / self.moment
-        mean = (self.weight * values).sum(axis=0) / self.total
-        return mean - slope * self.mean_time, slope
-
-
-def _fit(
-    unwrapped: FloatArray,
-    residual: FloatArray,
-    slope: FloatArray,
-    spread: FloatArray,
-    magnitude: FloatArray,
-    mask: BoolArray,
-    *,
-    n_parameters: int,
-) -> FieldFit:
-    """Collect a fit; ``spread`` is the standard deviation of the slope for unit noise.
-
-    The noise of the signal comes from the residuals of the whole mask (their median is robust
-    against vessels), and a voxel whose own residuals are larger than that is trusted less.
-    """
-    n_free = len(residual) - n_parameters
-    energy = ((magnitude * residual) ** 2).sum(axis=0)
-    if n_free > 0:
-        variance = energy / n_free
-        # Wilson-Hilferty: median of chi-squared over its degrees of freedom.
-        median_of_chi2 = (1 - 2 / (9 * n_free)) ** 3
-        noise = np.sqrt(np.median(variance[mask]) / median_of_chi2) if mask.any() else 0.0
-        deviation = spread * np.sqrt(np.maximum(variance, np.float32(noise**2)))
-    else:
-        deviation = spread * noise_sd(magnitude[-1] * np.exp(1j * unwrapped[-1]), mask)
-    rms = np.sqrt(energy / _nonzero((magnitude**2).sum(axis=0)))
-    volumes = (slope / (2 * np.pi), deviation / (2 * np.pi), rms)
-    return FieldFit(*(np.where(mask, volume, 0).astype(np.float32) for volume in volumes))
-
-
-def noise_sd(signal: npt.NDArray[np.complexfloating], mask: BoolArray) -> float:
-    """Noise per channel of one complex image, from its finest diagonal texture.
-
-    The mixed difference over all three axes, scaled to keep the variance of white noise, removes
-    anatomy; 0.6745 is the median absolute value of a normal variable.
-
-    References
-    ----------
-    Donoho & Johnstone 1994, doi:10.1093/biomet/81.3.425.
-    """
-    texture, inside = signal, mask
-    for axis in range(3):
-        if signal.shape[axis] > 1:
-            texture = np.diff(texture, axis=axis) / np.sqrt(2)
-            inside = np.delete(inside, -1, axis) & np.delete(inside, 0, axis)
-    if not inside.any():
-        return 0.0
-    parts = np.concatenate([texture.real[inside], texture.imag[inside]])
-    return float(np.median(np.abs(parts)) / 0.6745)
-
-
-def _times(echo_times_s: Sequence[float]) -> FloatArray:
-    return np.asarray(echo_times_s, np.float32)[:, None, None, None]
-
-
-def _nonzero(denominator: FloatArray) -> FloatArray:
-    return np.where(denominator > 0, denominator, np.float32(1))
-
-
-def _need_echoes(unwrapped: FloatArray, n_echoes: int, method: str) -> None:
-    if len(unwrapped) < n_echoes:
-        raise DataError(
-            f"echo combination {method!r} needs {n_echoes} echoes, the scan has {len(unwrapped)}; "
-            "use phase_snr"
-        )
-
-
-def _average(name: str, weighting: Weighting, description: str) -> Method:
-    function = partial(_weighted_average, weighting=weighting)
-    return Method(name, function, description, "10.1002/mrm.28563")
+def _mean(name: str, description: str) -> Method:
+    target = "isdu_bids.phase.fitting:weighted_mean"
+    return Method(name, target, description, "10.1002/mrm.28563", {"weights": name})
 
 
 COMBINATION = Registry(
     "echo combination",
-    _average("phase_snr", lambda m, t: m * t, "Mean of P/TE, weights M TE (phase signal to noise)."),
-    _average(
+    _mean("phase_snr", "Mean of P/TE, weighted by the signal-to-noise of the phase, M TE."),
+    _mean(
         "phase_var",
-        lambda m, t: m**2 * t**2,
-        "Mean of P/TE, weights M^2 TE^2 (inverse phase variance): least squares through the origin.",
+        "Mean of P/TE, weighted by the inverse variance of the phase, M^2 TE^2: least squares.",
     ),
-    _average("average", lambda m, t: np.ones_like(m), "Plain mean of P/TE."),
-    _average("echo_time", lambda m, t: t * np.ones_like(m), "Mean of P/TE, weights TE."),
-    _average("magnitude", lambda m, t: m, "Mean of P/TE, weights M."),
-    Method("linear", _linear, "Weighted line over echo time, offset fitted.", "10.1002/mrm.30006"),
+    _mean("average", "Plain mean of P/TE."),
+    _mean("echo_time", "Mean of P/TE, weighted by TE."),
+    _mean("magnitude", "Mean of P/TE, weighted by M."),
+    Method(
+        "linear",
+        "isdu_bids.phase.fitting:line",
+        "Weighted straight line over echo time; fits a phase offset too.",
+        "10.1002/mrm.30006",
+    ),
     Method(
         "nonlinear",
-        _nonlinear,
-        "Complex least squares over echo time, offset fitted.",
+        "isdu_bids.phase.fitting:complex_exponential",
+        "Complex least squares over echo time; fits a phase offset too.",
         "10.1002/mrm.24272",
     ),
 )

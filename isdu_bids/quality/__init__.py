@@ -1,0 +1,1 @@
+"""Quality measures of a processed scan, and the remarks that they call for."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -63,13 +62,13 @@ class ScanFigures:
     dseg: Volume | None = None
 
     def in_ras(self) -> ScanFigures:
-        """The same scan with its voxel axes nearest to right, anterior, superior."""
-        turned = {}
+        """Turn the voxel axes to those nearest to right, anterior, superior."""
+        turned: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray) and field.name != "affine":
-                turned[field.name], affine = to_ras(value, self.affine)
-        return replace(self, **turned, affine=affine)
+                turned[field.name], turned["affine"] = to_ras(value, self.affine)
+        return replace(self, **turned)
 
 
 def draw_figures(scan: ScanFigures, folder: Path, stem: str) -> list[Path]:
@@ -192,7 +191,7 @@ def _labels(scan: ScanFigures, view: View) -> Figure:
     figure, (axes,) = draw_page(view, Panel("Labels on the magnitude", rows, scale))
     _, ranks = np.unique(scan.dseg, return_inverse=True)
     colors = np.where(scan.dseg > 0, ranks.reshape(scan.dseg.shape) % 20, np.nan)
-    label_scale = Scale("", 0, 19, ListedColormap(colormaps["tab20"].colors), "none")
+    label_scale = Scale("", 0, 19, "tab20", "none")
     overlay = [replace(row, volume=colors) for row in rows]
     draw_mosaic(axes, view, overlay, label_scale, alpha=0.45)
     return figure

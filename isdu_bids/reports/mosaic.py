@@ -34,7 +34,7 @@ class Row:
 
     volume: Volume
     plane: str
-    fractions: Sequence[float]
+    fractions: npt.ArrayLike
     caption: str = ""
 
 
@@ -62,7 +62,7 @@ class View:
         return edges[0], edges[1]
 
     def picture(self, row: Row) -> Volume:
-        """The slices of a row side by side, first index upwards."""
+        """Put the slices of a row side by side, first index upwards."""
         axis = PLANES[row.plane][0]
         shown = row.volume[self.box]
         positions = np.round(np.asarray(row.fractions) * (shown.shape[axis] - 1)).astype(int)
@@ -71,7 +71,7 @@ class View:
     def canvas_mm(self, rows: Sequence[Row]) -> tuple[float, float]:
         """Width and height of a mosaic."""
         sizes = [self.size_mm(row.plane) for row in rows]
-        width = max(len(row.fractions) * w for row, (w, _) in zip(rows, sizes, strict=True))
+        width = max(np.size(row.fractions) * w for row, (w, _) in zip(rows, sizes, strict=True))
         return width, sum(h for _, h in sizes) + _GAP_MM * (len(rows) - 1)
 
     def places(self, rows: Sequence[Row]) -> Iterator[tuple[Row, Extent]]:
@@ -80,7 +80,7 @@ class View:
         top = 0.0
         for row in rows:
             width, height = self.size_mm(row.plane)
-            width *= len(row.fractions)
+            width *= np.size(row.fractions)
             left = (canvas_width - width) / 2
             yield row, (left, left + width, top - height, top)
             top -= height + _GAP_MM

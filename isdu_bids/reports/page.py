@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +19,8 @@ from PIL import Image
 from isdu_bids.reports.mosaic import PLANES, Row, View
 
 _WIDTH_IN = 11.0
-_DPI = 130
+_DPI = 100
+_MAX_BYTES = 700_000
 _TITLE_IN, _MARGIN_IN, _BAR_IN = 0.4, 0.1, 0.95
 
 
@@ -63,7 +65,8 @@ def draw_page(view: View, *panels: Panel) -> tuple[Figure, list[Axes]]:
         axes.set_title(panel.title, loc="left", fontsize=11)
         bar_height_in = min(2.5, mosaic_height_in)
         bottom = _MARGIN_IN + (mosaic_height_in - bar_height_in) / 2
-        bar = figure.colorbar(image, cax=inches(left + mosaic_in + 0.12, bottom, 0.12, bar_height_in))
+        bar_axes = inches(left + mosaic_in + 0.12, bottom, 0.12, bar_height_in)
+        bar = figure.colorbar(image, cax=bar_axes)
         bar.set_label(panel.scale.label, fontsize=9)
         bar.ax.tick_params(labelsize=9)
         bar.outline.set_visible(False)
@@ -93,7 +96,8 @@ def draw_mosaic(
         _, left_name, right_name = PLANES[row.plane]
         left, _, bottom, top = extent
         tile_width, _ = view.size_mm(row.plane)
-        style = {"color": ink, "fontsize": 9, "path_effects": [withStroke(linewidth=2.5, foreground=halo)]}
+        outline = [withStroke(linewidth=2.5, foreground=halo)]
+        style: dict[str, Any] = {"color": ink, "fontsize": 9, "path_effects": outline}
         axes.text(left + 2, bottom + 2, left_name, ha="left", va="bottom", **style)
         axes.text(left + tile_width - 2, bottom + 2, right_name, ha="right", va="bottom", **style)
         axes.text(left + 2, top - 2, row.caption, va="top", **style)
@@ -114,10 +118,13 @@ def draw_contours(axes: Axes, view: View, rows: Sequence[Row], color: str) -> No
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG: grey figures in 8 bits per pixel, the others in 24, none transparent."""
+    """Write a PNG without transparency: grey if it is grey, in 256 colours if it is large."""
     figure.set_dpi(_DPI)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
     is_grey = bool((pixels == pixels[..., :1]).all())
-    Image.fromarray(pixels[..., 0] if is_grey else pixels).save(path, optimize=True)
+    picture = Image.fromarray(pixels[..., 0] if is_grey else pixels)
+    picture.save(path, optimize=True)
+    if path.stat().st_size > _MAX_BYTES:
+        picture.quantize(256).save(path, optimize=True)

@@ -59,3 +59,39 @@ IRON_RICH: dict[str, tuple[tuple[int, ...], tuple[float, float]]] = {
 }
 
 BRAIN_LABELS: tuple[int, ...] = tuple(sorted(label for t in BRAIN for label in t.labels))
+
+#: Other than brain; susceptibility relative to tissue water, ppm (air 9.4 above it).
+HEAD: tuple[Tissue, ...] = (
+    Tissue("air", (0,), 9.4, 0.0, 0.0),
+    Tissue("bone", (515, 516), -2.1, 0.2, 0.1),
+    Tissue("fat and skin", (511,), 0.6, 0.1, 0.05),
+    Tissue("soft tissue", (507, 508, 509, 512, 530), 0.0, 0.02, 0.02),
+    Tissue("eye", (506,), 0.0, 0.01, 0.0),
+    Tissue("venous sinus", (514,), 0.15, 0.03, 0.01),
+    Tissue("artery", (502,), -0.02, 0.02, 0.01),
+)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Gradient-echo signal of a tissue: relative density, and R2* (1/s at 3 T) without iron."""
+
+    density: float
+    r2star_per_s: float
+
+
+#: By tissue name; every other tissue is like grey matter.
+SIGNALS: dict[str, Signal] = {
+    "air": Signal(0.0, 50.0),
+    "bone": Signal(0.08, 300.0),
+    "fat and skin": Signal(0.90, 40.0),
+    "soft tissue": Signal(0.65, 35.0),
+    "white matter": Signal(0.70, 19.0),
+    "cerebellar white matter": Signal(0.70, 19.0),
+    "brain stem": Signal(0.72, 19.0),
+    "ventricles": Signal(1.0, 1.5),
+    "cerebrospinal fluid": Signal(1.0, 2.0),
+    "eye": Signal(1.0, 2.0),
+    "venous sinus": Signal(0.85, 60.0),
+}
+GREY_MATTER_SIGNAL = Signal(0.82, 15.0)

@@ -50,9 +50,15 @@ def write_scan(folder, name, *, parts, echo_times_s, four_d, units, metadata, **
     for part in parts:
         for number, echo_time in enumerate(files, start=1):
             echo = f"_echo-{how['echo_label'].format(number)}" if how["echo_label"] else ""
-            stem = f"{name}{echo}_part-{part}_{how['suffix']}" if part else f"{name}{echo}_{how['suffix']}"
+            stem = (
+                f"{name}{echo}_part-{part}_{how['suffix']}"
+                if part
+                else f"{name}{echo}_{how['suffix']}"
+            )
             shape = (*how["shape"], len(echo_time)) if four_d else how["shape"]
-            write_nifti(anat / (stem + how["extension"]), volume(part, shape), how["affine"], how["dtype"])
+            write_nifti(
+                anat / (stem + how["extension"]), volume(part, shape), how["affine"], how["dtype"]
+            )
             sidecar = {**metadata, "EchoTime": echo_time}
             if part == "phase" and units:
                 sidecar["Units"] = units

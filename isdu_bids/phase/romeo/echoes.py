@@ -11,7 +11,11 @@ from scipy import ndimage
 
 from isdu_bids.phase.romeo.growing import grow
 from isdu_bids.phase.romeo.weights import Edges
-from isdu_bids.phase.wrapping import TWO_PI, BoolArray, FloatArray, align_echoes, congruent
+from isdu_bids.phase.wrapping import TWO_PI, BoolArray, FloatArray, align_echoes, congruent, wrap
+
+
+#: A phase that differs by less from its prediction cannot be a turn off, noise allowing.
+_TRUSTED_RAD = np.pi / 2
 
 
 def unwrap_romeo(
@@ -20,17 +24,16 @@ def unwrap_romeo(
     magnitude: FloatArray | None,
     mask: BoolArray,
     echo_times_s: Sequence[float],
-    voxel_size_mm: Sequence[float],  # noqa: ARG001 - every unwrapping method takes the same arguments
+    voxel_size_mm: Sequence[float],
     multi_echo: Literal["template", "individual"] = "template",
     preset: str = "romeo",
-    trust: float = 0.5,
 ) -> FloatArray:
     """Unwrap along the most reliable path through the volume.
 
     *template* unwraps the first echo in space and every later one in time, against the field of
-    the echoes before it; voxels whose quality then stays at or below ``trust`` are grown again in
-    space from their reliable neighbours. *individual* unwraps each echo in space and afterwards
-    settles whole turns between echoes.
+    the echoes before it; voxels that lie far from that prediction follow their neighbours'
+    distance from it. *individual* unwraps each echo in space and afterwards settles whole turns
+    between echoes.
 
     Parameters
     ----------
@@ -44,7 +47,7 @@ def unwrap_romeo(
         Echo times in seconds.
     voxel_size_mm
         Not used.
-    multi_echo, preset, trust
+    multi_echo, preset
         See above, and :data:`isdu_bids.phase.romeo.weights.PRESETS`.
 
     Returns
@@ -61,7 +64,7 @@ def unwrap_romeo(
     inner_magnitude = None if magnitude is None else magnitude[:, *box]
     method = _template if multi_echo == "template" else _individual
     unwrapped = np.zeros_like(phase_rad)
-    unwrapped[:, *box] = method(phase, inner_magnitude, inner_mask, echo_times_s, preset, trust)
+    unwrapped[:, *box] = method(phase, inner_magnitude, inner_mask, echo_times_s, preset)
     unwrapped[:, ~mask] = 0
     return unwrapped
 
@@ -72,25 +75,16 @@ def _template(
     mask: BoolArray,
     echo_times_s: Sequence[float],
     preset: str,
-    trust: float,
 ) -> FloatArray:
+    bins = _edges(phase, magnitude, mask, echo_times_s, 0, preset).bins()
     unwrapped = np.zeros_like(phase)
-    edges = _edges(phase, magnitude, mask, echo_times_s, 0, preset)
-    bins = edges.bins()
     unwrapped[0] = centre_regions(*grow(phase[0], bins, mask))
     for echo in range(1, len(phase)):
         prediction = _predicted(unwrapped[:echo], magnitude, echo_times_s[: echo + 1])
-        unwrapped[echo] = congruent(phase[echo], prediction)
-        # Halved phases make a leftover turn visible as a step of pi.
-        quality = Edges(
-            unwrapped[echo] / 2,
-            mask,
-            None if magnitude is None else magnitude[echo],
-            prediction / 2,
-            preset=preset,
-        ).voxel_quality()
-        if trust > 0:
-            unwrapped[echo], _ = grow(unwrapped[echo], bins, mask, trusted=quality > trust)
+        rest = wrap(phase[echo] - prediction)
+        # What the prediction leaves is smooth even where the phase itself is steep.
+        rest, _ = grow(rest, bins, mask, trusted=np.abs(rest) < _TRUSTED_RAD)
+        unwrapped[echo] = congruent(phase[echo], prediction + rest)
     return unwrapped
 
 
@@ -100,7 +94,6 @@ def _individual(
     mask: BoolArray,
     echo_times_s: Sequence[float],
     preset: str,
-    trust: float,  # noqa: ARG001
 ) -> FloatArray:
     unwrapped = np.stack(
         [
@@ -147,11 +140,14 @@ def _predicted(
 
 def centre_regions(unwrapped_rad: FloatArray, region: npt.NDArray[np.int32]) -> FloatArray:
     """Move each grown region by whole turns so that its median comes within half a turn of 0."""
-    n_regions = int(region.max(initial=0))
-    medians = ndimage.median(unwrapped_rad, region, np.arange(n_regions + 1))
-    turns = np.rint(np.asarray(medians) / TWO_PI).astype(np.float32)
-    turns[0] = 0
-    return unwrapped_rad - TWO_PI * turns[region]
+    inside = np.flatnonzero(region)
+    inside = inside[np.argsort(region.flat[inside], kind="stable")]
+    sizes = np.bincount(region.flat[inside])[1:]
+    centred = unwrapped_rad.copy()
+    for voxels in np.split(inside, np.cumsum(sizes)[:-1]):
+        if voxels.size:
+            centred.flat[voxels] -= TWO_PI * np.rint(np.median(unwrapped_rad.flat[voxels]) / TWO_PI)
+    return centred
 
 
 def _bounding_box(mask: BoolArray) -> tuple[slice, slice, slice]:

@@ -52,7 +52,7 @@ def grow(
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _push(voxel, bins, region, head, following, steps):  # noqa: ANN001, ANN202
+def _push(voxel, bins, region, queue, tops, steps):  # noqa: ANN001, ANN202
     """Queue the edges from a visited voxel to unvisited ones; return the best bin among them."""
     best = N_BINS
     for axis in range(3):
@@ -62,44 +62,50 @@ def _push(voxel, bins, region, head, following, steps):  # noqa: ANN001, ANN202
             if first < 0 or bins[edge] == 0:
                 continue
             if region[first + (1 - backward) * steps[axis]] == 0:
-                following[edge] = head[bins[edge]]
-                head[bins[edge]] = edge
-                best = min(best, bins[edge])
+                bin_ = bins[edge]
+                queue[tops[bin_]] = edge
+                tops[bin_] += 1
+                best = min(best, bin_)
     return best
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _grow(phase, bins, region, seeds, steps):  # noqa: ANN001, ANN202
-    # One last-in-first-out stack per bin. An edge enters the queue at most once, because it does so
-    # when its first voxel is visited; so the stacks are linked lists in one array over all edges.
-    head = np.full(N_BINS, -1, np.int32)
-    following = np.empty(bins.size, np.int32)
+    # One last-in-first-out stack per bin. An edge enters the queue at most once, when the first of
+    # its voxels is visited, so the stacks share one array in which each has room for its edges.
+    bottoms = np.zeros(N_BINS, np.int64)
+    for bin_ in bins:
+        bottoms[bin_] += 1
+    bottoms[0] = 0
+    bottoms = np.cumsum(bottoms) - bottoms
+    tops = bottoms.copy()
+    queue = np.empty(np.count_nonzero(bins), np.int32)
     lowest = N_BINS
     for voxel in seeds:
         if region[voxel] != 0:
-            lowest = min(lowest, _push(voxel, bins, region, head, following, steps))
+            lowest = min(lowest, _push(voxel, bins, region, queue, tops, steps))
     n_regions = 1 if lowest < N_BINS else 0
     next_seed = 0
     while True:
         while lowest < N_BINS:
-            edge = head[lowest]
-            if edge < 0:
+            if tops[lowest] == bottoms[lowest]:
                 lowest += 1
                 continue
-            head[lowest] = following[edge]
+            tops[lowest] -= 1
+            edge = queue[tops[lowest]]
             old = edge // 3
             new = old + steps[edge % 3]
             if region[old] == 0:
                 old, new = new, old
-            if region[new] != 0:
+            elif region[new] != 0:
                 continue
             phase[new] -= TWO_PI * np.rint((phase[new] - phase[old]) / TWO_PI)
             region[new] = region[old]
-            lowest = min(lowest, _push(new, bins, region, head, following, steps))
+            lowest = min(lowest, _push(new, bins, region, queue, tops, steps))
         while next_seed < seeds.size and region[seeds[next_seed]] != 0:
             next_seed += 1
         if next_seed == seeds.size:
             return
         n_regions += 1
         region[seeds[next_seed]] = n_regions
-        lowest = _push(seeds[next_seed], bins, region, head, following, steps)
+        lowest = _push(seeds[next_seed], bins, region, queue, tops, steps)

@@ -1,0 +1,171 @@
+"""``isdu-bids``: the BIDS App. Heavy modules are imported when they are needed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import uuid
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isdu_bids import __version__
+from isdu_bids.cli.parser import parse_options
+from isdu_bids.errors import DataError, IsduError, UsageError
+from isdu_bids.settings import Resources, Settings, from_options, to_toml
+
+if TYPE_CHECKING:
+    from isdu_bids.bids.query import Query
+
+logger = logging.getLogger("isdu_bids")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the app and return its exit code."""
+    try:
+        options = parse_options(arguments)
+        logging.basicConfig(
+            level=max(logging.DEBUG, logging.WARNING - 10 * options.verbose),
+            format="%(levelname)s %(name)s: %(message)s",
+        )
+        return run(options)
+    except IsduError as error:
+        print(f"isdu-bids: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("isdu-bids: interrupted; the same command with the same --work-dir goes on from here",
+              file=sys.stderr)  # fmt: skip
+        return 130
+
+
+def run(options: Namespace) -> int:
+    """Process the scans that the options select; a failed scan does not stop the others."""
+    from isdu_bids.bids.dataset import guard_output, write_dataset_files
+
+    if options.analysis_level == "group":
+        raise UsageError("the group level is not part of this version; use participant")
+    query = find_scans(options)
+    if options.dry_run:
+        print(describe(query))
+        return 0
+    guard_output(options.bids_dir, options.output_dir, options.work_dir)
+    run_uuid = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
+    for problem in query.problems:
+        print(f"{problem.name}: {problem.message}", file=sys.stderr)
+    failures: dict[str, str] = {}
+    try:
+        if query.acquisitions and not options.reports_only:
+            failures = process(options, query, run_uuid)
+    finally:
+        write_dataset_files(options.output_dir, options.bids_dir)
+        write_reports(options, query, run_uuid)
+    for name, message in failures.items():
+        print(f"{name}: {message}", file=sys.stderr)
+    if failures:
+        return 1
+    return query.problems[0].error.exit_code if query.problems else 0
+
+
+def find_scans(options: Namespace) -> Query:
+    """Validate the dataset, unless told not to, and query it."""
+    from isdu_bids.bids.query import find_acquisitions
+    from isdu_bids.bids.validation import check_input
+
+    filters = None
+    if options.bids_filter_file is not None:
+        try:
+            filters = json.loads(options.bids_filter_file.read_text())
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--bids-filter-file {options.bids_filter_file}: {error}") from error
+    query = find_acquisitions(
+        options.bids_dir,
+        participant_labels=options.participant_label,
+        session_labels=options.session_label,
+        filters=filters,
+        database_dir=options.bids_database_dir,
+        mask_pattern=options.mask_pattern,
+        derivatives=options.derivatives,
+    )
+    if not options.skip_bids_validation:
+        check_input(options.bids_dir)
+    return query
+
+
+def describe(query: Query) -> str:
+    """List the scans found, and what is wrong with the others."""
+    lines = []
+    for scan in query.acquisitions:
+        times = ", ".join(f"{1e3 * time:g}" for time in scan.echo_times_s)
+        lines.append(f"{scan.name}: {scan.suffix}, TE {times} ms, {scan.field_strength_t:.3g} T")
+    lines += [f"{problem.name}: NOT USABLE: {problem.message}" for problem in query.problems]
+    return "\n".join(lines)
+
+
+def process(options: Namespace, query: Query, run_uuid: str) -> dict[str, str]:
+    """Run the workflow; return a message for each scan that failed."""
+    from isdu_bids.cli.environment import prepare_environment
+
+    settings: Settings = from_options(Settings, vars(options))
+    resources = share_threads(from_options(Resources, vars(options)), len(query.acquisitions))
+    prepare_environment(
+        options.work_dir,
+        omp_nthreads=resources.omp_nthreads,
+        stop_on_first_crash=options.stop_on_first_crash,
+        verbosity=options.verbose,
+    )
+    from isdu_bids.workflows.crashes import failed_scans
+    from isdu_bids.workflows.run import init_run_wf, record_settings, run_workflow
+
+    record = to_toml({"isdu_bids": {"version": __version__}, "options": _recorded(options)})
+    record_settings(options.output_dir, query.acquisitions, run_uuid, record)
+    workflow = init_run_wf(
+        acquisitions=query.acquisitions,
+        settings=settings,
+        resources=resources,
+        output_dir=options.output_dir.absolute(),
+        work_dir=options.work_dir.absolute(),
+        run_uuid=run_uuid,
+    )
+    try:
+        run_workflow(workflow, resources=resources, plugin_file=options.use_plugin)
+    except RuntimeError as error:
+        failures = failed_scans(options.output_dir, query.acquisitions, run_uuid)
+        if not failures:
+            raise DataError(f"the workflow stopped: {error}") from error
+        return failures
+    return {}
+
+
+def share_threads(resources: Resources, n_scans: int) -> Resources:
+    """Give each step the processors that scans running side by side leave it."""
+    if resources.omp_nthreads:
+        return resources
+    side_by_side = max(1, min(n_scans, resources.n_procs))
+    return Resources(
+        resources.n_procs, max(1, resources.n_procs // side_by_side), resources.memory_gb
+    )
+
+
+def write_reports(options: Namespace, query: Query, run_uuid: str) -> None:
+    """Write a report per subject from what lies in the output folder."""
+    from isdu_bids.workflows.reporting import write_subject_reports
+
+    command = "isdu-bids " + " ".join(map(str, sys.argv[1:]))
+    for path in write_subject_reports(options.output_dir, query, run_uuid, command):
+        print(f"report: {path}")
+
+
+def _recorded(options: Namespace) -> dict[str, object]:
+    """Options worth repeating: the result of this run, not how it was called."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in vars(options).items()
+        if value is not None and name not in ("notrack", "dry_run", "config_file", "reports_only")
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

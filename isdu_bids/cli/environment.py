@@ -1,0 +1,52 @@
+"""The process environment of a run: threads, caches, Nipype's configuration.
+
+It must be set before Nipype, torch or matplotlib are imported, here and in the workers.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import tempfile
+from pathlib import Path
+
+
+def prepare_environment(
+    work_dir: Path, *, omp_nthreads: int, stop_on_first_crash: bool, verbosity: int
+) -> None:
+    """Set environment variables, and write ``nipype.cfg`` into the work folder.
+
+    Workers started by forkserver do not inherit settings made in Python; they read this file.
+    """
+    level = {0: "ERROR", 1: "INFO"}.get(verbosity, "DEBUG")
+    parser = configparser.ConfigParser()
+    parser.read_dict(
+        {
+            "logging": {
+                "workflow_level": level,
+                "interface_level": level,
+                "utils_level": level,
+                "log_to_file": "false",
+            },
+            "execution": {
+                "poll_sleep_duration": "0.1",  # Nipype's 2 s cost half a minute per chain of steps
+                "crashfile_format": "txt",
+                "check_version": "false",
+                "stop_on_first_crash": str(stop_on_first_crash).lower(),
+            },
+        }
+    )
+    folder = work_dir / "config"
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"nipype.cfg.{os.getpid()}"
+    with partial.open("w") as stream:
+        parser.write(stream)
+    partial.replace(folder / "nipype.cfg")
+    os.environ["NIPYPE_CONFIG_DIR"] = str(folder)
+    os.environ["NO_ET"] = os.environ["NIPYPE_NO_ET"] = "1"  # no version check over the network
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(omp_nthreads)
+    caches = Path(tempfile.gettempdir()) / f"isdu-bids-{os.getuid()}"
+    # A container's root and home are often read-only.
+    os.environ.setdefault("MPLCONFIGDIR", str(caches / "matplotlib"))
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(caches / "numba"))

@@ -1,0 +1,188 @@
+"""Command line of the BIDS App. Imports neither torch, Nipype nor PyBIDS, so that help is instant."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from isdu_bids import __version__
+from isdu_bids.background.registry import BACKGROUND
+from isdu_bids.errors import UsageError
+from isdu_bids.inversion.registry import INVERSION
+from isdu_bids.masking.registry import MASKS
+from isdu_bids.phase.combination import COMBINATION
+from isdu_bids.phase.unwrapping import UNWRAPPING
+from isdu_bids.registry import Registry
+from isdu_bids.settings import Settings, read_toml
+
+LEVELS = ("participant", "group")
+REFERENCES = ("whole-mask", "csf", "none")
+OFFSETS = ("auto", "monopolar", "bipolar", "none")
+
+#: Options that belong to one call and are not taken over from a configuration file.
+_NOT_FROM_FILE = {"bids_dir", "output_dir", "analysis_level", "config_file", "dry_run"}
+
+_EPILOG = """\
+exit codes:
+  0 success, 1 a scan failed, 16 the input fails validation, 18 nothing selected, 64 wrong usage,
+  65 wrong data or metadata, 66 no input, 73 cannot write
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser whose errors are `UsageError`, exit code 64."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of exiting with argparse's own code 2."""
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def build_parser() -> Parser:
+    """Return the parser of ``isdu-bids``."""
+    default = Settings()
+    parser = Parser(
+        prog="isdu-bids",
+        description="Quantitative susceptibility mapping of a BIDS dataset with ISDU-QSMNet.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bids_dir", type=Path, help="root of the BIDS dataset")
+    parser.add_argument("output_dir", type=Path, help="root of the derivative dataset to write")
+    parser.add_argument("analysis_level", choices=LEVELS, help="per scan, or merge a cohort")
+    parser.add_argument("--version", action="version", version=f"isdu-bids {__version__}")
+
+    group = parser.add_argument_group("which scans")
+    group.add_argument(
+        "--participant-label", "--participant_label", nargs="+", metavar="LABEL",
+        help="subjects, with or without sub- (default: all)",
+    )  # fmt: skip
+    group.add_argument(
+        "--session-label", "--session_label", "--session-id", nargs="+", metavar="LABEL",
+        help="sessions, with or without ses- (default: all)",
+    )  # fmt: skip
+    group.add_argument(
+        "--bids-filter-file", type=Path, metavar="JSON",
+        help='PyBIDS entities of the scans to take, e.g. {"megre": {"acquisition": "qsm"}}',
+    )  # fmt: skip
+    group.add_argument("--bids-database-dir", type=Path, metavar="DIR",
+                       help="folder of a PyBIDS index, made there if absent")  # fmt: skip
+    group.add_argument("--skip-bids-validation", "--skip_bids_validation", action="store_true",
+                       help="do not run the BIDS validator on the input")  # fmt: skip
+    group.add_argument("-d", "--derivatives", nargs="+", default=[], metavar="[NAME=]PATH",
+                       help="derivative datasets with brain masks to use")  # fmt: skip
+    group.add_argument(
+        "--mask-pattern", metavar="GLOB",
+        help="your own brain masks: a glob below the dataset or a derivative, with {subject}, "
+        "{session}, {acquisition}, {run}",
+    )  # fmt: skip
+
+    group = parser.add_argument_group("methods")
+    group.add_argument("--offset", choices=OFFSETS, default=default.offset,
+                       help="phase offset to remove; auto: monopolar for two echoes or more "
+                       "(default: %(default)s)")  # fmt: skip
+    _add_choice(group, "--unwrapping", UNWRAPPING, default.unwrapping)
+    _add_choice(group, "--combination", COMBINATION, default.combination)
+    _add_choice(group, "--mask", MASKS, default.mask)
+    _add_choice(group, "--background", BACKGROUND, default.background)
+    _add_choice(group, "--inversion", INVERSION, default.inversion)
+    group.add_argument("--weights", default=default.weights, metavar="NAME|PATH",
+                       help="weights of the network (default: %(default)s)")  # fmt: skip
+    group.add_argument("--reference", choices=REFERENCES, default=default.reference,
+                       help="region whose mean is set to zero (default: %(default)s)")  # fmt: skip
+    group.add_argument("--phase-range", type=float, nargs=2, metavar=("LOW", "HIGH"),
+                       help="stored values of one turn of phase, where they cannot be recognised")  # fmt: skip
+    group.add_argument("--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"),
+                       help="B0 along the voxel axes, where the affine is wrong")  # fmt: skip
+
+    group = parser.add_argument_group("resources")
+    group.add_argument("--nprocs", "--nthreads", "--n-cpus", "--n_cpus", dest="n_procs",
+                       type=_positive, default=_available_cpus(), metavar="N",
+                       help="processes (default: the processors at hand, %(default)s)")  # fmt: skip
+    group.add_argument("--omp-nthreads", type=_positive, metavar="N",
+                       help="threads of each process (default: processes / steps in parallel)")  # fmt: skip
+    group.add_argument("--mem", "--mem-mb", "--mem_mb", dest="memory_gb", type=_memory_gb,
+                       metavar="MB|nG", help="memory limit: MB, or with suffix K, M, G, T")  # fmt: skip
+    group.add_argument("--device", type=_device, default=default.device,
+                       help="auto, cpu, cuda or cuda:N (default: %(default)s)")  # fmt: skip
+    group.add_argument("--use-plugin", "--nipype-plugin-file", type=Path, metavar="YAML",
+                       help="Nipype plugin and its arguments")  # fmt: skip
+
+    group = parser.add_argument_group("running")
+    group.add_argument("-w", "--work-dir", "--work_dir", type=Path, default=Path("work"),
+                       help="intermediate results; a rerun redoes only what changed "
+                       "(default: %(default)s)")  # fmt: skip
+    group.add_argument("--stop-on-first-crash", action="store_true", help="stop at the first error")
+    group.add_argument("--reports-only", action="store_true",
+                       help="write the reports again, compute nothing")  # fmt: skip
+    group.add_argument("--dry-run", action="store_true", help="list the scans found and stop")
+    group.add_argument("--config-file", type=Path, metavar="TOML",
+                       help="take the options of an earlier run; the command line wins")  # fmt: skip
+    group.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: all")
+    group.add_argument("--notrack", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line over the defaults of a configuration file, if one is named.
+
+    Raises
+    ------
+    UsageError
+        For wrong options or an unusable configuration file.
+    """
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.config_file is None:
+        return options
+    defaults = vars(options).keys() - _NOT_FROM_FILE
+    values: dict[str, object] = {}
+    for section in read_toml(options.config_file).values():
+        values |= section if isinstance(section, dict) else {}
+    if unknown := sorted(values.keys() - vars(options).keys()):
+        raise UsageError(f"{options.config_file}: unknown option {unknown[0]!r}")
+    parser.set_defaults(
+        **{
+            name: Path(str(value)) if name.endswith(("_dir", "_file")) else value
+            for name, value in values.items()
+            if name in defaults
+        }
+    )
+    return parser.parse_args(arguments)
+
+
+def _add_choice(
+    group: argparse._ArgumentGroup, flag: str, registry: Registry, default: str
+) -> None:
+    lines = "; ".join(f"{name}: {method.description}" for name, method in registry.items())
+    group.add_argument(
+        flag, choices=list(registry), default=default, help=f"{lines} (default: {default})"
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
+    return int(text)
+
+
+def _memory_gb(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no memory size, e.g. 8000 (MB) or 8G")
+    gigabytes = {"K": 1e-6, "M": 1e-3, "": 1e-3, "G": 1.0, "T": 1e3}
+    return float(match[1]) * gigabytes[match[2].upper()]
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of auto, cpu, cuda, cuda:N")
+    return text
+
+
+def _available_cpus() -> int:
+    """Processors given to this process: Slurm and cgroups may allow fewer than the machine has."""
+    return int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))

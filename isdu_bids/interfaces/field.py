@@ -1,0 +1,216 @@
+"""From the files of a scan to its local field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+
+from isdu_bids import images
+from isdu_bids.background.registry import BACKGROUND
+from isdu_bids.geometry import voxel_size_mm
+from isdu_bids.interfaces.base import Step
+from isdu_bids.masking.registry import MASKS
+from isdu_bids.phase.mapping import map_field
+from isdu_bids.phase.combination import COMBINATION
+from isdu_bids.phase.romeo import voxel_quality
+from isdu_bids.phase.scaling import decide_phase_scaling, explicit_scaling
+from isdu_bids.phase.unwrapping import UNWRAPPING
+from isdu_bids.physics.device import run_on
+from isdu_bids.units import hz_to_ppm
+
+
+class _LoadScanInput(BaseInterfaceInputSpec):
+    magnitude_files = traits.List(File(exists=True))
+    phase_files = traits.List(File(exists=True))
+    real_files = traits.List(File(exists=True))
+    imag_files = traits.List(File(exists=True))
+    phase_units = traits.Either(None, traits.Str)
+    manufacturer = traits.Either(None, traits.Str)
+    phase_range = traits.Either(None, traits.Tuple(traits.Float, traits.Float))
+
+
+class _LoadScanOutput(TraitedSpec):
+    magnitude = File(exists=True, desc="stack of echoes")
+    phase = File(exists=True, desc="stack of echoes, wrapped, rad")
+    notes = File(exists=True)
+
+
+class LoadScan(Step):
+    """Read magnitude and phase (rad) of all echoes, whatever form they are stored in."""
+
+    input_spec, output_spec = _LoadScanInput, _LoadScanOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        if inputs.real_files:
+            magnitude, phase = images.load_real_imag(inputs.real_files, inputs.imag_files)
+            scale, flags = "computed from real and imaginary parts", ()
+            phase_rad = phase.data
+        else:
+            magnitude = images.load_stack(inputs.magnitude_files)
+            phase = images.load_stack(inputs.phase_files)
+            scaling = (
+                explicit_scaling(*inputs.phase_range)
+                if inputs.phase_range
+                else decide_phase_scaling(
+                    phase.data,
+                    stored_dtype=phase.stored_dtype,
+                    units=inputs.phase_units,
+                    manufacturer=inputs.manufacturer,
+                )
+            )
+            phase_rad, flags = scaling.to_radians(phase.data), scaling.flags
+            scale = f"{scaling.name}: {scaling.reason}"
+        self._save(runtime, phase.affine, magnitude=magnitude.data, phase=phase_rad)
+        self._note(runtime, flags=flags, phase_scaling=scale)
+        return runtime
+
+
+class _MaskInput(BaseInterfaceInputSpec):
+    magnitude = File(exists=True, mandatory=True)
+    phase = File(exists=True, mandatory=True)
+    echo_times_s = traits.List(traits.Float)
+    method = traits.Str(mandatory=True)
+    mask_file = traits.Either(None, File(exists=True), desc="the user's own mask")
+
+
+class _MaskOutput(TraitedSpec):
+    mask = File(exists=True)
+    notes = File(exists=True)
+
+
+class MaskBrain(Step):
+    """Mask from the magnitude and the quality of the phase, or the user's own."""
+
+    input_spec, output_spec = _MaskInput, _MaskOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        magnitude = images.load_stack([inputs.magnitude])
+        if inputs.mask_file:
+            mask = images.load_volume(inputs.mask_file).data > 0.5
+            self._note(runtime, [("The brain mask was given by the user.", "")], mask="user")
+        else:
+            phase = images.load_stack([inputs.phase])
+            method = MASKS[inputs.method]
+            mask = method(
+                magnitude.data,
+                quality=voxel_quality(phase.data, magnitude.data, inputs.echo_times_s),
+                voxel_size_mm=voxel_size_mm(magnitude.affine),
+            )
+            text = f"The brain was masked by {method.description}"
+            self._note(runtime, [(text, method.reference)], mask=inputs.method)
+        self._save(runtime, magnitude.affine, mask=mask)
+        return runtime
+
+
+class _FieldInput(BaseInterfaceInputSpec):
+    magnitude = File(exists=True, mandatory=True)
+    phase = File(exists=True, mandatory=True)
+    mask = File(exists=True, mandatory=True)
+    echo_times_s = traits.List(traits.Float, mandatory=True)
+    field_strength_t = traits.Float(mandatory=True)
+    offset = traits.Str(mandatory=True)
+    unwrapping = traits.Str(mandatory=True)
+    combination = traits.Str(mandatory=True)
+
+
+class _FieldOutput(TraitedSpec):
+    unwrapped = File(exists=True, desc="stack of echoes, rad")
+    field_ppm = File(exists=True, desc="total field")
+    field_sd_ppm = File(exists=True)
+    quality = File(exists=True, desc="of the phase, 0 to 1")
+    mask = File(exists=True, desc="the mask without voxels whose field is not to be trusted")
+    notes = File(exists=True)
+
+
+class MapField(Step):
+    """Unwrap the phase and combine the echoes to the total field."""
+
+    input_spec, output_spec = _FieldInput, _FieldOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        mask = images.load_volume(inputs.mask)
+        fit = map_field(
+            images.load_stack([inputs.phase]).data,
+            images.load_stack([inputs.magnitude]).data,
+            inputs.echo_times_s,
+            mask.data > 0,
+            voxel_size_mm(mask.affine),
+            unwrapping=inputs.unwrapping,
+            combination=inputs.combination,
+            offset=inputs.offset,
+        )
+        self._save(
+            runtime,
+            mask.affine,
+            unwrapped=fit.unwrapped_rad,
+            field_ppm=hz_to_ppm(fit.field_hz, inputs.field_strength_t),
+            field_sd_ppm=hz_to_ppm(fit.field_sd_hz, inputs.field_strength_t),
+            quality=fit.quality,
+            mask=mask.data > 0,
+        )
+        methods = UNWRAPPING[inputs.unwrapping], COMBINATION[inputs.combination]
+        sentences = [(text, "") for text in fit.steps] + [(m.description, m.reference) for m in methods]
+        self._note(
+            runtime,
+            sentences,
+            fit.flags,
+            unwrapping=inputs.unwrapping,
+            combination=inputs.combination,
+        )
+        return runtime
+
+
+class _BackgroundInput(BaseInterfaceInputSpec):
+    field_ppm = File(exists=True, mandatory=True)
+    field_sd_ppm = File(exists=True, mandatory=True)
+    mask = File(exists=True, mandatory=True)
+    b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
+    method = traits.Str(mandatory=True)
+    device = traits.Str("cpu", nohash=True)
+    use_gpu = traits.Bool(False, nohash=True)
+
+
+class _BackgroundOutput(TraitedSpec):
+    field_ppm = File(exists=True, desc="local field")
+    mask = File(exists=True, desc="where the local field is valid")
+    notes = File(exists=True)
+
+
+class RemoveBackground(Step):
+    """Take the field of sources outside the mask away."""
+
+    input_spec, output_spec = _BackgroundInput, _BackgroundOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        total, mask, field_sd = (
+            images.load_volume(path)
+            for path in (inputs.field_ppm, inputs.mask, inputs.field_sd_ppm)
+        )
+        method = BACKGROUND[inputs.method]
+
+        def remove(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+            local = method(
+                torch.from_numpy(total.data).to(device),
+                torch.from_numpy(mask.data > 0).to(device),
+                voxel_size_mm=voxel_size_mm(total.affine),
+                b0_direction=inputs.b0_direction,
+                field_sd_ppm=torch.from_numpy(field_sd.data).to(device),
+            )
+            return local.field_ppm.cpu(), local.mask.cpu()
+
+        (field, valid), device_used = run_on(inputs.device, remove)
+        self._save(runtime, total.affine, field_ppm=field.numpy(), mask=valid.numpy())
+        text = f"Background fields were removed by {method.description}"
+        self._note(
+            runtime,
+            [(text, method.reference)],
+            background=inputs.method,
+            background_device=device_used,
+        )
+        return runtime

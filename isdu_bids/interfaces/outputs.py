@@ -1,0 +1,174 @@
+"""The end of the corridor: quality measures, figures, BIDS derivatives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+
+from isdu_bids import images
+from isdu_bids.bids.acquisition import Acquisition
+from isdu_bids.bids.layout import figure_folder, summary_path
+from isdu_bids.bids.outputs import write_output
+from isdu_bids.bids.sidecar import write_json
+from isdu_bids.geometry import voxel_size_mm
+from isdu_bids.interfaces.base import Notes, Step
+from isdu_bids.quality.measures import measure_scan
+from isdu_bids.reports.figures import ScanFigures, draw_figures
+from isdu_bids.units import ppm_to_hz
+
+
+class _ScanMapsInput(BaseInterfaceInputSpec):
+    """The maps that every step at the end of the corridor takes."""
+
+    magnitude = File(exists=True, mandatory=True)
+    brain_mask = File(exists=True, mandatory=True)
+    eroded_mask = File(exists=True, mandatory=True)
+    total_field_ppm = File(exists=True, mandatory=True)
+    local_field_ppm = File(exists=True, mandatory=True)
+    quality = File(exists=True, mandatory=True)
+    chi_ppm = File(exists=True, mandatory=True)
+
+
+def _arrays(inputs: Any) -> dict[str, np.ndarray[Any, Any]]:
+    names = _ScanMapsInput().copyable_trait_names()
+    arrays = {name: images.load_volume(getattr(inputs, name)).data for name in names}
+    return {**arrays, "magnitude": images.load_stack([inputs.magnitude]).data}
+
+
+class _QualityInput(_ScanMapsInput):
+    echo_times_s = traits.List(traits.Float, mandatory=True)
+    b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
+
+
+class _QualityOutput(TraitedSpec):
+    measures = File(exists=True, desc="one flat JSON object")
+
+
+class MeasureQuality(Step):
+    """Measure whether the map can be believed."""
+
+    input_spec, output_spec = _QualityInput, _QualityOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        measures = measure_scan(
+            **_arrays(self.inputs),
+            echo_times_s=self.inputs.echo_times_s,
+            voxel_size_mm=voxel_size_mm(images.load_volume(self.inputs.chi_ppm).affine),
+            b0_direction=self.inputs.b0_direction,
+        )
+        path = Path(runtime.cwd) / "measures.json"
+        path.write_text(json.dumps(measures, indent=1))
+        self._results["measures"] = str(path)
+        return runtime
+
+
+class _FiguresInput(_ScanMapsInput):
+    acquisition = traits.Instance(Acquisition, mandatory=True)
+    output_dir = traits.Str(mandatory=True)
+    wrapped = File(exists=True, mandatory=True)
+    unwrapped = File(exists=True, mandatory=True)
+
+
+class _FiguresOutput(TraitedSpec):
+    figures = traits.List(File(exists=True))
+
+
+class DrawFigures(Step):
+    """Draw the report's figures."""
+
+    input_spec, output_spec = _FiguresInput, _FiguresOutput
+    _always_run = True  # they live in the output folder, which the node's cache does not watch
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        scan = ScanFigures(
+            **_arrays(inputs),
+            wrapped_rad=images.load_stack([inputs.wrapped]).data,
+            unwrapped_rad=images.load_stack([inputs.unwrapped]).data,
+            affine=images.load_volume(inputs.chi_ppm).affine,
+            field_strength_t=inputs.acquisition.field_strength_t,
+            echo_times_s=inputs.acquisition.echo_times_s,
+        )
+        folder = figure_folder(Path(inputs.output_dir), inputs.acquisition)
+        drawn = draw_figures(scan, folder, inputs.acquisition.name)
+        self._results["figures"] = [str(path) for path in drawn]
+        return runtime
+
+
+class _WriteInput(_ScanMapsInput):
+    acquisition = traits.Instance(Acquisition, mandatory=True)
+    output_dir = traits.Str(mandatory=True)
+    write_fields = traits.Bool(True)
+    unwrapped = File(exists=True, mandatory=True)
+    r2star = File(exists=True)
+    t2star = File(exists=True)
+    s0 = File(exists=True)
+    measures = File(exists=True, mandatory=True)
+    notes = traits.List(File(exists=True), mandatory=True)
+
+
+class _WriteOutput(TraitedSpec):
+    summary = File(exists=True, desc="everything that the report says of the scan")
+
+
+class WriteDerivatives(Step):
+    """Write the BIDS derivatives of a scan and the summary from which its report is made."""
+
+    input_spec, output_spec = _WriteInput, _WriteOutput
+    _always_run = True
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs, scan = self.inputs, self.inputs.acquisition
+        output_dir = Path(inputs.output_dir)
+        notes = Notes.merged(inputs.notes)
+        maps = _arrays(inputs)
+        affine = images.load_volume(inputs.chi_ppm).affine
+        combined = np.sqrt((maps["magnitude"] ** 2).sum(axis=0))
+
+        def write(key: str, data: np.ndarray[Any, Any], echo: int | None = None) -> None:
+            write_output(output_dir, scan, key, data, affine, sidecar(key, notes), echo)
+
+        write("chi", maps["chi_ppm"])
+        write("magnitude_combined", combined)
+        write("brain_mask", maps["brain_mask"].astype(np.uint8))
+        write("eroded_mask", maps["eroded_mask"].astype(np.uint8))
+        if inputs.write_fields:
+            write("total_field", ppm_to_hz(maps["total_field_ppm"], scan.field_strength_t))
+            write("local_field", ppm_to_hz(maps["local_field_ppm"], scan.field_strength_t))
+            write("field_magnitude", combined)
+        for echo, volume in enumerate(images.load_stack([inputs.unwrapped]).data, start=1):
+            write("unwrapped", volume, echo)
+        for key in ("r2star", "t2star", "s0"):
+            if path := getattr(inputs, key) or None:
+                write(key, images.load_volume(path).data)
+
+        measures = json.loads(Path(inputs.measures).read_text())
+        path = summary_path(output_dir, scan)
+        write_json(path, {**notes.__dict__, "measures": measures, "name": scan.name})
+        self._results["summary"] = str(path)
+        return runtime
+
+
+def sidecar(key: str, notes: Notes) -> dict[str, Any]:
+    """Fields that say how a map was made, beside those of the table of outputs."""
+    facts = notes.summary
+    fields: dict[str, Any] = {"PhaseScaling": facts["phase_scaling"]}
+    if notes.flags:
+        fields["Flags"] = notes.flags
+    if key == "chi":
+        fields |= {
+            "EstimationAlgorithm": facts["inversion"],
+            "EstimationReference": f"Mean of the reference region: {facts['reference']}",
+            "ReferenceMean": facts["reference_mean_ppm"],
+            "ReferenceStandardDeviation": facts["reference_sd_ppm"],
+            "BackgroundFieldRemoval": facts["background"],
+            "Device": facts["inversion_device"],
+        }
+        weights = {"weights": "Weights", "weights_sha256": "WeightsSHA256"}
+        weights["weights_description"] = "WeightsDescription"
+        fields |= {new: facts[old] for old, new in weights.items() if old in facts}
+    return fields

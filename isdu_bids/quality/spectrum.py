@@ -1,0 +1,63 @@
+"""Streaks: the signature of an inversion that divided by almost nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from isdu_bids.physics.dipole import dipole_kernel
+from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
+
+#: Where the dipole passes less than this, the field holds next to nothing about the map.
+CONE = 0.05
+_N_SHELLS = 8
+
+
+def streak_index(
+    chi_ppm: npt.NDArray[Any],
+    mask: npt.NDArray[np.bool_],
+    voxel_size_mm: Sequence[float],
+    b0_direction: Sequence[float],
+) -> float:
+    """Spectral power of the map near the dipole's zero cone, relative to the rest.
+
+    Power is averaged over ``|D(k)| < 0.05`` and over all other directions within shells of equal
+    ``|k|`` and their ratio over shells (geometric mean), from a quarter of the lowest Nyquist
+    frequency to it. Anatomy has no reason to prefer the cone: about 1 is right, much more is
+    streaks, much less is a cone that was left empty.
+
+    Returns
+    -------
+    float
+        Dimensionless; NaN for an empty mask or a map that is constant or not finite in it.
+    """
+    values = chi_ppm[mask]
+    if not values.size or not np.isfinite(values).all() or np.ptp(values) == 0:
+        return float("nan")
+    box = mask_box(torch.from_numpy(mask))
+    centred = np.where(mask[box], chi_ppm[box] - values.mean(), 0).astype(np.float32)
+    shape = fast_shape(centred.shape)
+    power = torch.fft.rfftn(pad_to(torch.from_numpy(centred), shape)).abs().square().numpy()
+    in_cone = np.abs(dipole_kernel(shape, voxel_size_mm, b0_direction).numpy()) < CONE
+    radius = _radius(shape, voxel_size_mm)
+    nyquist = 0.5 / max(voxel_size_mm)
+    edges = np.linspace(nyquist / 4, nyquist, _N_SHELLS + 1)
+    ratios = []
+    for low, high in pairwise(edges):
+        shell = (radius >= low) & (radius < high)
+        cone, rest = power[shell & in_cone], power[shell & ~in_cone]
+        if cone.size and rest.size and rest.mean() > 0 and cone.mean() > 0:
+            ratios.append(cone.mean() / rest.mean())
+    return float(np.exp(np.mean(np.log(ratios)))) if ratios else float("nan")
+
+
+def _radius(shape: Sequence[int], voxel_size_mm: Sequence[float]) -> npt.NDArray[np.float64]:
+    """|k| in cycles/mm on the half spectrum."""
+    x, y = (np.fft.fftfreq(n, d) for n, d in zip(shape[:2], voxel_size_mm[:2], strict=True))
+    z = np.fft.rfftfreq(shape[2], voxel_size_mm[2])
+    return np.sqrt(x[:, None, None] ** 2 + y[:, None] ** 2 + z**2)

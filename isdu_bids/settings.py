@@ -1,0 +1,114 @@
+"""What a run does, as frozen dataclasses that travel as TOML. Importing this has no side effects."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from isdu_bids.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How each scan is processed: the choices that a methods section reports.
+
+    Attributes
+    ----------
+    phase_range
+        Lowest and highest value of one turn of the stored phase; None decides from nominal ranges.
+    b0_direction
+        Unit vector in voxel axes; None takes the sidecar's ``B0_dir`` or else the affine.
+    offset, unwrapping, combination
+        Field mapping (`isdu_bids.phase`).
+    mask
+        Brain mask where the user gives none (`isdu_bids.masking`).
+    background
+        Background field removal (`isdu_bids.background`).
+    inversion, weights
+        Dipole inversion (`isdu_bids.inversion`), and name or path of the network's weights.
+    reference
+        Region whose mean susceptibility is set to zero.
+    device
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """
+
+    phase_range: tuple[float, float] | None = None
+    b0_direction: tuple[float, float, float] | None = None
+    offset: str = "auto"
+    unwrapping: str = "romeo"
+    combination: str = "phase_snr"
+    mask: str = "combined"
+    background: str = "vsharp"
+    inversion: str = "isdu"
+    weights: str = "isdu_preliminary"
+    reference: str = "whole-mask"
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run may use.
+
+    Attributes
+    ----------
+    n_procs
+        Processes that run steps at the same time.
+    omp_nthreads
+        Threads of each.
+    memory_gb
+        Memory of all together; None takes 90 % of the machine's.
+    """
+
+    n_procs: int = 1
+    omp_nthreads: int = 1
+    memory_gb: float | None = None
+
+
+def to_toml(values: Mapping[str, Any]) -> str:
+    """Render values as TOML, leaving out None, which TOML lacks.
+
+    Examples
+    --------
+    >>> print(to_toml({"settings": {"unwrapping": "romeo", "phase_range": None}}), end="")
+    [settings]
+    unwrapping = "romeo"
+    """
+    return tomli_w.dumps(_plain(values))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    UsageError
+        If it is missing or broken.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as TOML ({error})") from error
+
+
+def settings_dict(settings: Settings | Resources) -> dict[str, Any]:
+    """Plain values of a settings dataclass."""
+    return asdict(settings)
+
+
+def from_options(kind: type[Any], options: Mapping[str, Any]) -> Any:
+    """Build a settings dataclass from the options that it knows."""
+    known = {field.name for field in fields(kind)}
+    return kind(**{name: value for name, value in options.items() if name in known})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,36 @@
+"""What went wrong, from Nipype's crash files: one line per scan."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from isdu_bids.bids.acquisition import Acquisition
+from isdu_bids.bids.layout import log_folder
+from isdu_bids.workflows.scan import workflow_name
+
+_NODE = re.compile(r"^Node: (\S+)", re.MULTILINE)
+_ERROR = re.compile(r"^\s*(?:isdu_bids\.errors\.(\w+)|([\w.]*(?:Error|Exception|Interrupt))): (.+)")
+
+
+def failed_scans(
+    output_dir: Path, acquisitions: Sequence[Acquisition], run_uuid: str
+) -> dict[str, str]:
+    """Scan name -> failed step and the last error in its crash file."""
+    failures: dict[str, str] = {}
+    for scan in acquisitions:
+        for path in sorted((log_folder(output_dir, scan.subject) / run_uuid).glob("crash-*.txt")):
+            text = path.read_text()
+            node = _NODE.search(text)
+            *_, name, step = node[1].split(".") if node else ("", "", "?")
+            if name == workflow_name(scan):
+                failures[scan.name] = f"{step} failed: {_last_error(text)} (details: {path})"
+    return failures
+
+
+def _last_error(text: str) -> str:
+    for line in reversed(text.splitlines()):
+        if found := _ERROR.match(line):
+            return found[3].strip()
+    return "no message"

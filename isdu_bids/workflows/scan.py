@@ -1,0 +1,187 @@
+"""The corridor of one scan: phase -> field -> background -> inversion -> report. Wiring only."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from nipype.interfaces.utility import Merge
+from nipype.pipeline import engine as pe
+
+from isdu_bids.bids.acquisition import Acquisition
+from isdu_bids.geometry import Triple
+from isdu_bids.interfaces.chi import InvertField, ReferenceChi
+from isdu_bids.interfaces.field import LoadScan, MapField, MapRelaxation, MaskBrain, RemoveBackground
+from isdu_bids.interfaces.outputs import DrawFigures, MeasureQuality, WriteDerivatives
+from isdu_bids.settings import Settings
+from isdu_bids.workflows.memory import Memory
+
+#: Fewer echoes do not tell decay from noise.
+MIN_RELAXATION_ECHOES = 3
+
+
+def init_scan_wf(
+    *,
+    acquisition: Acquisition,
+    b0_direction: Triple,
+    settings: Settings,
+    output_dir: Path,
+    memory: Memory,
+    omp_nthreads: int = 1,
+    use_gpu: bool = False,
+    write_fields: bool = True,
+) -> pe.Workflow:
+    """Workflow of one acquisition.
+
+    Parameters
+    ----------
+    acquisition
+        The checked scan.
+    b0_direction
+        Unit vector in voxel axes.
+    settings
+        Methods and device.
+    output_dir
+        Root of the derivative dataset.
+    memory
+        What each step needs.
+    omp_nthreads
+        Threads of the steps that use several.
+    use_gpu
+        Whether steps take a GPU slot.
+    write_fields
+        False where two scans would write field maps of one name.
+    """
+    workflow = pe.Workflow(name=workflow_name(acquisition))
+    echo_times_s = list(acquisition.echo_times_s)
+    threads = 1 if use_gpu else omp_nthreads  # a GPU step takes its threads in GPU slots
+    gpu = {"device": settings.device, "use_gpu": use_gpu}
+
+    load = pe.Node(
+        LoadScan(
+            magnitude_files=list(map(str, acquisition.magnitude_files)),
+            phase_files=list(map(str, acquisition.phase_files)),
+            real_files=list(map(str, acquisition.real_files)),
+            imag_files=list(map(str, acquisition.imag_files)),
+            phase_units=acquisition.phase_units,
+            manufacturer=acquisition.manufacturer,
+            phase_range=settings.phase_range,
+        ),
+        name="load",
+        mem_gb=memory.load_gb,
+    )
+    mask = pe.Node(
+        MaskBrain(
+            echo_times_s=echo_times_s,
+            method=settings.mask,
+            mask_file=str(acquisition.mask_file) if acquisition.mask_file else None,
+        ),
+        name="mask",
+        mem_gb=memory.field_gb,
+    )
+    field = pe.Node(
+        MapField(
+            echo_times_s=echo_times_s,
+            field_strength_t=acquisition.field_strength_t,
+            offset=settings.offset,
+            unwrapping=settings.unwrapping,
+            combination=settings.combination,
+        ),
+        name="field",
+        mem_gb=memory.field_gb,
+    )
+    background = pe.Node(
+        RemoveBackground(b0_direction=b0_direction, method=settings.background, **gpu),
+        name="background",
+        mem_gb=memory.background_gb,
+        n_procs=threads,
+    )
+    inversion = pe.Node(
+        InvertField(
+            b0_direction=b0_direction,
+            method=settings.inversion,
+            weights=settings.weights,
+            **gpu,
+        ),
+        name="inversion",
+        mem_gb=memory.inversion_gb,
+        n_procs=threads,
+    )
+    reference = pe.Node(ReferenceChi(region=settings.reference), name="reference")
+    quality = pe.Node(
+        MeasureQuality(echo_times_s=echo_times_s, b0_direction=b0_direction),
+        name="quality",
+        mem_gb=memory.field_gb,
+    )
+    figures = pe.Node(
+        DrawFigures(acquisition=acquisition, output_dir=str(output_dir)),
+        name="figures",
+        mem_gb=memory.field_gb,
+    )
+    write = pe.Node(
+        WriteDerivatives(
+            acquisition=acquisition, output_dir=str(output_dir), write_fields=write_fields
+        ),
+        name="write",
+        mem_gb=memory.load_gb,
+    )
+
+    workflow.connect([
+        (load, mask, [("magnitude", "magnitude"), ("phase", "phase")]),
+        (load, field, [("magnitude", "magnitude"), ("phase", "phase")]),
+        (mask, field, [("mask", "mask")]),
+        (field, background, [
+            ("field_ppm", "field_ppm"),
+            ("field_sd_ppm", "field_sd_ppm"),
+            ("mask", "mask"),
+        ]),
+        (background, inversion, [("field_ppm", "field_ppm"), ("mask", "mask")]),
+        (background, reference, [("mask", "mask")]),
+        (inversion, reference, [("chi_ppm", "chi_ppm")]),
+    ])  # fmt: skip
+    steps = [load, mask, field, background, inversion, reference]
+
+    if len(echo_times_s) >= MIN_RELAXATION_ECHOES:
+        relaxation = pe.Node(
+            MapRelaxation(echo_times_s=echo_times_s), name="relaxation", mem_gb=memory.field_gb
+        )
+        steps.append(relaxation)
+        workflow.connect([
+            (load, relaxation, [("magnitude", "magnitude")]),
+            (mask, relaxation, [("mask", "mask")]),
+            (relaxation, write, [("r2star", "r2star"), ("t2star", "t2star"), ("s0", "s0")]),
+        ])  # fmt: skip
+        if settings.reference == "csf":
+            workflow.connect(relaxation, "r2star", reference, "r2star")
+
+    notes = pe.Node(Merge(len(steps)), name="notes", run_without_submitting=True)
+    for index, step in enumerate(steps, start=1):
+        workflow.connect(step, "notes", notes, f"in{index}")
+
+    for sink in (quality, figures, write):
+        workflow.connect([
+            (load, sink, [("magnitude", "magnitude")]),
+            (mask, sink, [("mask", "brain_mask")]),
+            (field, sink, [("field_ppm", "total_field_ppm"), ("quality", "quality")]),
+            (background, sink, [("field_ppm", "local_field_ppm"), ("mask", "eroded_mask")]),
+            (reference, sink, [("chi_ppm", "chi_ppm")]),
+        ])  # fmt: skip
+    workflow.connect([
+        (load, figures, [("phase", "wrapped")]),
+        (field, figures, [("unwrapped", "unwrapped")]),
+        (field, write, [("unwrapped", "unwrapped")]),
+        (quality, write, [("measures", "measures")]),
+        (notes, write, [("out", "notes")]),
+    ])  # fmt: skip
+    return workflow
+
+
+def workflow_name(acquisition: Acquisition) -> str:
+    """Name of a scan that Nipype accepts.
+
+    Examples
+    --------
+    >>> workflow_name(Acquisition("01", run="2", field_strength_t=3.0))
+    'sub_01_run_2'
+    """
+    return re.sub(r"\W", "_", acquisition.name)
