@@ -235,3 +235,9 @@ def read_grid(path: Path | str) -> tuple[tuple[int, int, int], npt.NDArray[np.fl
     image = _open(path)
     x, y, z = image.shape[:3]
     return (x, y, z), image.affine
+
+
+def load_labels(path: Path | str) -> npt.NDArray[np.int16]:
+    """Integer labels of a segmentation, axes turned to right, anterior, superior (RAS+)."""
+    image = nib.as_closest_canonical(_open(path))
+    return np.asarray(image.dataobj).astype(np.int16)

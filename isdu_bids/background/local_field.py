@@ -45,11 +45,15 @@ def masked_field(field_ppm: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         raise DataError("the mask is empty; check the mask, or give one with --mask")
     inside = field_ppm[mask].double()
     if not torch.isfinite(inside).all():
-        raise DataError("the total field is not finite inside the mask; exclude those voxels from it")
+        raise DataError(
+            "the total field is not finite inside the mask; exclude those voxels from it"
+        )
     return torch.where(mask, field_ppm.double() - inside.mean(), 0.0).float()
 
 
-def in_volume(field_ppm: torch.Tensor, valid: torch.Tensor, box: Box, like: torch.Tensor) -> LocalField:
+def in_volume(
+    field_ppm: torch.Tensor, valid: torch.Tensor, box: Box, like: torch.Tensor
+) -> LocalField:
     """Put a result on the box of a volume back into a volume shaped ``like`` this mask."""
     volume = torch.zeros(like.shape, dtype=torch.float32, device=like.device)
     mask = torch.zeros_like(like)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from isdu_bids.background.harmonic import ismv, lbv
+from isdu_bids.background.pdf import pdf
+from isdu_bids.background.resharp import resharp
 from isdu_bids.background.sharp import sharp, vsharp
 from isdu_bids.registry import Method, Registry
 
@@ -18,6 +21,30 @@ BACKGROUND = Registry(
         sharp,
         "SHARP: spherical mean values of one radius.",
         "10.1016/j.neuroimage.2010.10.070",
+    ),
+    Method(
+        "resharp",
+        resharp,
+        "RESHARP: SHARP as a regularised least-squares problem.",
+        "10.1002/mrm.24765",
+    ),
+    Method(
+        "ismv",
+        ismv,
+        "iSMV: the harmonic field that agrees with the total field in a rim one radius thick.",
+        "10.1002/mrm.24998",
+    ),
+    Method(
+        "pdf",
+        pdf,
+        "PDF: projection onto the fields of dipoles outside the mask, weighted by field precision.",
+        "10.1002/nbm.1670",
+    ),
+    Method(
+        "lbv",
+        lbv,
+        "LBV: the harmonic field that agrees with the total field in the outermost layer.",
+        "10.1002/nbm.3064",
     ),
 )
 

@@ -155,14 +155,6 @@ def output_path(
     return scan_folder(output_dir, acquisition) / output.datatype / name
 
 
-def figure_path(
-    output_dir: Path, acquisition: Acquisition, desc: str, extension: str = ".svg"
-) -> Path:
-    """Path of a figure of the report, ``sub-X/figures/..._desc-<desc>_<suffix>.svg``."""
-    name = build_name({**acquisition.entities, "desc": desc}, acquisition.suffix, extension)
-    return output_dir / f"sub-{acquisition.subject}" / "figures" / name
-
-
 def scan_folder(output_dir: Path, acquisition: Acquisition) -> Path:
     """``sub-X`` or ``sub-X/ses-Y`` of the derivative dataset."""
     folder = output_dir / f"sub-{acquisition.subject}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import uuid
@@ -55,36 +54,41 @@ def run(options: Namespace) -> int:
     run_uuid = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
     for problem in query.problems:
         print(f"{problem.name}: {problem.message}", file=sys.stderr)
-    failures: dict[str, str] = {}
+    failures = {problem.name: problem.message for problem in query.problems}
+    crashed: dict[str, str] = {}
     try:
         if query.acquisitions and not options.reports_only:
-            failures = process(options, query, run_uuid)
+            crashed = process(options, query, run_uuid)
     finally:
+        from isdu_bids.workflows.reporting import write_reports
+
         write_dataset_files(options.output_dir, options.bids_dir)
-        write_reports(options, query, run_uuid)
-    for name, message in failures.items():
+        pages = write_reports(
+            options.output_dir,
+            subjects_of(query),
+            run_uuid=run_uuid,
+            command="isdu-bids " + " ".join(map(str, sys.argv[1:])),
+            failures=failures | crashed,
+        )
+        for page in pages:
+            print(f"report: {page}")
+    for name, message in crashed.items():
         print(f"{name}: {message}", file=sys.stderr)
-    if failures:
+    if crashed:
         return 1
     return query.problems[0].error.exit_code if query.problems else 0
 
 
 def find_scans(options: Namespace) -> Query:
     """Validate the dataset, unless told not to, and query it."""
-    from isdu_bids.bids.query import find_acquisitions
+    from isdu_bids.bids.query import find_acquisitions, read_filter_file
     from isdu_bids.bids.validation import check_input
 
-    filters = None
-    if options.bids_filter_file is not None:
-        try:
-            filters = json.loads(options.bids_filter_file.read_text())
-        except (OSError, ValueError) as error:
-            raise UsageError(f"--bids-filter-file {options.bids_filter_file}: {error}") from error
     query = find_acquisitions(
         options.bids_dir,
         participant_labels=options.participant_label,
         session_labels=options.session_label,
-        filters=filters,
+        filters=read_filter_file(options.bids_filter_file) if options.bids_filter_file else None,
         database_dir=options.bids_database_dir,
         mask_pattern=options.mask_pattern,
         derivatives=options.derivatives,
@@ -102,6 +106,12 @@ def describe(query: Query) -> str:
         lines.append(f"{scan.name}: {scan.suffix}, TE {times} ms, {scan.field_strength_t:.3g} T")
     lines += [f"{problem.name}: NOT USABLE: {problem.message}" for problem in query.problems]
     return "\n".join(lines)
+
+
+def subjects_of(query: Query) -> list[str]:
+    """Labels of all subjects that a query met, usable or not."""
+    names = [scan.name for scan in query.acquisitions] + [p.name for p in query.problems]
+    return sorted({name.split("_")[0].removeprefix("sub-") for name in names})
 
 
 def process(options: Namespace, query: Query, run_uuid: str) -> dict[str, str]:
@@ -147,15 +157,6 @@ def share_threads(resources: Resources, n_scans: int) -> Resources:
     return Resources(
         resources.n_procs, max(1, resources.n_procs // side_by_side), resources.memory_gb
     )
-
-
-def write_reports(options: Namespace, query: Query, run_uuid: str) -> None:
-    """Write a report per subject from what lies in the output folder."""
-    from isdu_bids.workflows.reporting import write_subject_reports
-
-    command = "isdu-bids " + " ".join(map(str, sys.argv[1:]))
-    for path in write_subject_reports(options.output_dir, query, run_uuid, command):
-        print(f"report: {path}")
 
 
 def _recorded(options: Namespace) -> dict[str, object]:

@@ -13,7 +13,7 @@ from isdu_bids import __version__
 from isdu_bids.background.registry import BACKGROUND
 from isdu_bids.errors import UsageError
 from isdu_bids.inversion.registry import INVERSION
-from isdu_bids.masking.registry import MASKS
+from isdu_bids.masking.masks import MASKS
 from isdu_bids.phase.combination import COMBINATION
 from isdu_bids.phase.unwrapping import UNWRAPPING
 from isdu_bids.registry import Registry
@@ -106,7 +106,7 @@ def build_parser() -> Parser:
                        help="threads of each process (default: processes / steps in parallel)")  # fmt: skip
     group.add_argument("--mem", "--mem-mb", "--mem_mb", dest="memory_gb", type=_memory_gb,
                        metavar="MB|nG", help="memory limit: MB, or with suffix K, M, G, T")  # fmt: skip
-    group.add_argument("--device", type=_device, default=default.device,
+    group.add_argument("--device", type=device_name, default=default.device,
                        help="auto, cpu, cuda or cuda:N (default: %(default)s)")  # fmt: skip
     group.add_argument("--use-plugin", "--nipype-plugin-file", type=Path, metavar="YAML",
                        help="Nipype plugin and its arguments")  # fmt: skip
@@ -177,7 +177,8 @@ def _memory_gb(text: str) -> float:
     return float(match[1]) * gigabytes[match[2].upper()]
 
 
-def _device(text: str) -> str:
+def device_name(text: str) -> str:
+    """Check a device name."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is none of auto, cpu, cuda, cuda:N")
     return text

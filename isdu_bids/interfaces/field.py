@@ -11,7 +11,7 @@ from isdu_bids import images
 from isdu_bids.background.registry import BACKGROUND
 from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import Step
-from isdu_bids.masking.registry import MASKS
+from isdu_bids.masking.masks import MASKS
 from isdu_bids.phase.mapping import map_field
 from isdu_bids.phase.combination import COMBINATION
 from isdu_bids.phase.romeo import voxel_quality
@@ -213,4 +213,39 @@ class RemoveBackground(Step):
             background=inputs.method,
             background_device=device_used,
         )
+        return runtime
+
+
+class _RelaxationInput(BaseInterfaceInputSpec):
+    magnitude = File(exists=True, mandatory=True)
+    mask = File(exists=True, mandatory=True)
+    echo_times_s = traits.List(traits.Float, mandatory=True)
+
+
+class _RelaxationOutput(TraitedSpec):
+    r2star = File(exists=True, desc="1/s")
+    t2star = File(exists=True, desc="s")
+    s0 = File(exists=True)
+    notes = File(exists=True)
+
+
+class MapRelaxation(Step):
+    """Fit the decay of the magnitude."""
+
+    input_spec, output_spec = _RelaxationInput, _RelaxationOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from isdu_bids.phase.relaxation import fit_decay
+
+        magnitude = images.load_stack([self.inputs.magnitude])
+        mask = images.load_volume(self.inputs.mask).data > 0
+        decay = fit_decay(magnitude.data, self.inputs.echo_times_s, mask)
+        self._save(
+            runtime,
+            magnitude.affine,
+            r2star=decay.r2star_per_s,
+            t2star=decay.t2star_s,
+            s0=decay.s0,
+        )
+        self._note(runtime, [(f"R2* was fitted by {decay.method}.", decay.reference)])
         return runtime

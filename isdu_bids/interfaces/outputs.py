@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,11 @@ class MeasureQuality(Step):
             b0_direction=self.inputs.b0_direction,
         )
         path = Path(runtime.cwd) / "measures.json"
-        path.write_text(json.dumps(measures, indent=1))
+        finite = {  # JSON has no NaN
+            name: None if isinstance(v, float) and not isfinite(v) else v
+            for name, v in measures.items()
+        }
+        path.write_text(json.dumps(finite, indent=1))
         self._results["measures"] = str(path)
         return runtime
 
@@ -101,6 +107,7 @@ class DrawFigures(Step):
 
 class _WriteInput(_ScanMapsInput):
     acquisition = traits.Instance(Acquisition, mandatory=True)
+    b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
     output_dir = traits.Str(mandatory=True)
     write_fields = traits.Bool(True)
     unwrapped = File(exists=True, mandatory=True)
@@ -148,9 +155,30 @@ class WriteDerivatives(Step):
 
         measures = json.loads(Path(inputs.measures).read_text())
         path = summary_path(output_dir, scan)
-        write_json(path, {**notes.__dict__, "measures": measures, "name": scan.name})
+        write_json(
+            path,
+            {
+                "name": scan.name,
+                "acquisition": {
+                    "echo_times_s": scan.echo_times_s,
+                    "field_strength_t": scan.field_strength_t,
+                    "shape": combined.shape,
+                    "voxel_size_mm": voxel_size_mm(affine),
+                    "b0_direction": inputs.b0_direction,
+                    "scanner": scanner(scan),
+                },
+                "measures": measures,
+                **asdict(notes),
+            },
+        )
         self._results["summary"] = str(path)
         return runtime
+
+
+def scanner(scan: Acquisition) -> str:
+    """Manufacturer and model, as far as the sidecars tell."""
+    names = (scan.metadata.get("Manufacturer"), scan.metadata.get("ManufacturersModelName"))
+    return " ".join(str(name) for name in names if name) or "not stated"
 
 
 def sidecar(key: str, notes: Notes) -> dict[str, Any]:

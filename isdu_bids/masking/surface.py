@@ -32,8 +32,8 @@ def brain_surface_mask(
     image: FloatArray,
     voxel_size_mm: Sequence[float],
     *,
-    fraction: float = 0.5,
-    iterations: int = 600,
+    fraction: float = 0.6,
+    iterations: int = 1000,
 ) -> BoolArray:
     """Inside of the inflated surface.
 

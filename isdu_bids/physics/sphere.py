@@ -70,3 +70,20 @@ def depth_mm(mask: torch.Tensor, voxel_size_mm: Sequence[float], reach_mm: float
                 candidate = padded.narrow(axis, start, length) + (step * size) ** 2
                 torch.minimum(squared, candidate, out=squared)
     return squared.sqrt()
+
+
+def neighbours(voxel_size_mm: Sequence[float]) -> torch.Tensor:
+    """Mean of the six nearest voxels, weighted by 1/distance^2: the smallest sphere.
+
+    ``1 - neighbours`` is the seven-point Laplacian up to a factor.
+
+    Examples
+    --------
+    >>> neighbours((1.0, 1.0, 2.0))[1, 1].tolist()
+    [0.0555555559694767, 0.0, 0.0555555559694767]
+    """
+    mean = torch.zeros(3, 3, 3)
+    for axis, size in enumerate(voxel_size_mm):
+        middle = mean.movedim(axis, 0)[:, 1, 1]
+        middle[0] = middle[2] = 1 / size**2
+    return mean / mean.sum()

@@ -51,7 +51,7 @@ _CHECKS = (
     # Iron and veins decay fast and are paramagnetic; 0.01 ppm is what noise alone can do.
     _Check(
         "flipped_sign", "warning", "chi_of_fastest_decay_ppm", lambda v: v < -0.01,
-        "where the signal decays fastest the map is {:+.3f} ppm below its median, but iron and "
+        "where the signal decays fastest the map lies {:+.3f} ppm from its median, but iron and "
         "veins are paramagnetic: the phase may have the opposite sign (GE scanners do that)",
     ),
     # 600 ml is a baby's brain at six months; the largest adult brains stay below 2000 ml.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,7 @@ def snr(magnitude: Volume, mask: Volume) -> float:
     for axis in range(3):
         difference = np.diff(difference, n=2, axis=axis)
     inside = mask[1:-1, 1:-1, 1:-1]
-    noise = _percentile(np.abs(difference[inside]), 50) * 1.4826 / np.sqrt(6.0**3)
+    noise = _percentile(np.abs(difference[inside]), 50) * 1.4826 / sqrt(6.0**3)
     signal = _percentile(magnitude[mask], 50)
     return signal / noise if noise > 0 else float("nan")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -18,6 +19,7 @@ from isdu_bids.units import ppm_to_hz
 
 #: Fixed windows, so that scans can be compared at a glance. Fields are in ppm of B0, shown in Hz.
 CHI_WINDOW_PPM = 0.1
+HISTOGRAM_LIMIT_PPM = 0.25
 TOTAL_FIELD_WINDOW_PPM = 0.8
 LOCAL_FIELD_WINDOW_PPM = 0.05
 
@@ -101,10 +103,7 @@ def draw_figures(scan: ScanFigures, folder: Path, stem: str) -> list[Path]:
 
 
 def _magnitude(scan: ScanFigures, view: View) -> Figure:
-    magnitude = scan.magnitude[0]
-    scale = Scale("arbitrary units", 0.0, _percentile(magnitude[view.box], 99.5))
-    rows = _three_planes(magnitude, view)
-    figure, (axes,) = draw_page(view, Panel(f"Magnitude, {_te(scan, 0)}", rows, scale))
+    figure, axes, rows = _first_magnitude(scan, view, f"Magnitude, {_te(scan, 0)}")
     for mask, color in ((scan.brain_mask, _BRAIN_COLOR), (scan.eroded_mask, _ERODED_COLOR)):
         draw_contours(axes, view, [replace(row, volume=mask) for row in rows], color)
     lines = [Line2D([], [], color=color) for color in (_BRAIN_COLOR, _ERODED_COLOR)]
@@ -168,16 +167,17 @@ def _chi(scan: ScanFigures, view: View) -> Figure:
 def _histogram(scan: ScanFigures, view: View) -> Figure:
     values = _masked(scan.chi_ppm, scan.eroded_mask)
     values = values[np.isfinite(values)]
-    limit_ppm = 0.25
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    limits = (-HISTOGRAM_LIMIT_PPM, HISTOGRAM_LIMIT_PPM)
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
     axes = figure.add_subplot()
-    axes.hist(values, bins=150, range=(-limit_ppm, limit_ppm), color="#56799c")
+    axes.hist(values, bins=150, range=limits, color="#56799c")
     axes.axvline(0, color="0.2", linewidth=1)
     if len(values):
-        outside = 100 * np.mean(np.abs(values) > limit_ppm)
-        note = f"mean {values.mean():+.4f} ppm\nSD {values.std():.4f} ppm\n{outside:.2g} % beyond"
-        axes.text(0.98, 0.95, note, transform=axes.transAxes, ha="right", va="top")
-    axes.set(xlabel="magnetic susceptibility (ppm)", ylabel="voxels", xlim=(-limit_ppm, limit_ppm))
+        beyond = np.mean(np.abs(values) > HISTOGRAM_LIMIT_PPM)
+        mean = round(float(values.mean()), 4) + 0.0  # no negative zero
+        note = f"mean {mean:+.4f} ppm\nSD {values.std():.4f} ppm\n{beyond:.2%} off the scale"
+        axes.text(0.99, 0.95, note, transform=axes.transAxes, ha="right", va="top")
+    axes.set(xlabel="magnetic susceptibility (ppm)", ylabel="voxels", xlim=limits)
     axes.set_title("Susceptibility in the eroded mask", loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -185,13 +185,10 @@ def _histogram(scan: ScanFigures, view: View) -> Figure:
 
 def _labels(scan: ScanFigures, view: View) -> Figure:
     assert scan.dseg is not None
-    magnitude = scan.magnitude[0]
-    rows = _three_planes(magnitude, view)
-    scale = Scale("arbitrary units", 0.0, _percentile(magnitude[view.box], 99.5))
-    figure, (axes,) = draw_page(view, Panel("Labels on the magnitude", rows, scale))
+    figure, axes, rows = _first_magnitude(scan, view, "Labels on the magnitude")
     _, ranks = np.unique(scan.dseg, return_inverse=True)
     colors = np.where(scan.dseg > 0, ranks.reshape(scan.dseg.shape) % 20, np.nan)
-    label_scale = Scale("", 0, 19, "tab20", "none")
+    label_scale = Scale("", 0, 19, "tab20")
     overlay = [replace(row, volume=colors) for row in rows]
     draw_mosaic(axes, view, overlay, label_scale, alpha=0.45)
     return figure
@@ -208,6 +205,15 @@ _FIGURES: dict[str, Callable[[ScanFigures, View], Figure]] = {
     "desc-histogram_Chimap": _histogram,
     "desc-labels_dseg": _labels,
 }
+
+
+def _first_magnitude(scan: ScanFigures, view: View, title: str) -> tuple[Figure, Axes, list[Row]]:
+    magnitude = scan.magnitude[0]
+    relative = magnitude / _percentile(magnitude[view.box], 99.5)
+    rows = _three_planes(relative, view)
+    scale = Scale("relative to the 99.5th percentile", 0.0, 1.0)
+    figure, (axes,) = draw_page(view, Panel(title, rows, scale))
+    return figure, axes, rows
 
 
 def _three_planes(volume: Volume, view: View) -> list[Row]:

@@ -40,7 +40,7 @@ def methods_text(steps: Iterable[tuple[str, str]]) -> str:
 
     Examples
     --------
-    >>> print(methods_text([("Phase was unwrapped by ROMEO.", "10.1002/mrm.28563")])[:44])
+    >>> print(methods_text([("Phase was unwrapped by ROMEO.", "10.1002/mrm.28563")])[:45])
     ## Methods
     <BLANKLINE>
     Phase was unwrapped by ROMEO [1].
@@ -73,7 +73,8 @@ def write_citation(output_dir: Path, text: str) -> list[Path]:
     folder = output_dir / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     page = (
-        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Methods</title></head>\n'
+        '<!DOCTYPE html>\n<html lang="en">\n'
+        '<head><meta charset="utf-8"><title>Methods</title></head>\n'
         f"<body>\n{markdown_to_html(text)}\n</body>\n</html>\n"
     )
     return [
@@ -83,7 +84,7 @@ def write_citation(output_dir: Path, text: str) -> list[Path]:
 
 
 def markdown_to_html(text: str) -> str:
-    """Convert the Markdown that `methods_text` writes: headings, numbered lists, paragraphs, links."""
+    """Convert the Markdown of `methods_text`: headings, numbered lists, paragraphs, links."""
     blocks = []
     for block in text.strip().split("\n\n"):
         escaped = _URL.sub(r'<a href="\g<0>">\g<0></a>', html.escape(block.strip()))

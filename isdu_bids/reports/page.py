@@ -21,7 +21,7 @@ from isdu_bids.reports.mosaic import PLANES, Row, View
 _WIDTH_IN = 11.0
 _DPI = 100
 _MAX_BYTES = 700_000
-_TITLE_IN, _MARGIN_IN, _BAR_IN = 0.4, 0.1, 0.95
+_TITLE_IN, _MARGIN_IN, _BAR_IN = 0.4, 0.1, 1.05
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ def draw_mosaic(
             vmax=scale.high,
             extent=extent,
             origin="lower",
+            interpolation_stage="rgba",  # blends colours, never labels or wraps
             alpha=alpha,
         )
         _, left_name, right_name = PLANES[row.plane]

@@ -120,7 +120,10 @@ def init_scan_wf(
     )
     write = pe.Node(
         WriteDerivatives(
-            acquisition=acquisition, output_dir=str(output_dir), write_fields=write_fields
+            acquisition=acquisition,
+            b0_direction=b0_direction,
+            output_dir=str(output_dir),
+            write_fields=write_fields,
         ),
         name="write",
         mem_gb=memory.load_gb,

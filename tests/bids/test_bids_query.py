@@ -332,7 +332,7 @@ def test_mask_on_another_grid_is_refused(tmp_path):
 
 def break_nothing_else(dataset):
     """Add a good subject: it must survive whatever happens to the first."""
-    make_dataset(dataset, {"sub-01": {}, "sub-02": {}})
+    make_dataset(dataset, {"sub-01": {}, "sub-02": {"echo_times_s": (0.02,)}})
     return dataset
 
 

@@ -1,0 +1,31 @@
+"""Mask methods by name.
+
+Each takes ``(magnitude, *, quality=None, voxel_size_mm)`` and returns a boolean volume; ``quality``
+comes from :func:`isdu_bids.phase.romeo.voxel_quality`, which needs no mask.
+"""
+
+from __future__ import annotations
+
+from isdu_bids.registry import Method, Registry
+
+MASKS = Registry(
+    "mask",
+    Method(
+        "combined",
+        "isdu_bids.masking.brain:combined_mask",
+        "Brain from the magnitude, less its rim where the phase is unreliable.",
+        "10.1002/hbm.10062",
+    ),
+    Method(
+        "magnitude",
+        "isdu_bids.masking.brain:magnitude_mask",
+        "Brain from the magnitude: inflated surface, tissue threshold, thin links cut.",
+        "10.1002/hbm.10062",
+    ),
+    Method(
+        "quality",
+        "isdu_bids.masking.brain:quality_mask",
+        "Wherever the phase is reliable; scalp included.",
+        "10.1002/mrm.28563",
+    ),
+)

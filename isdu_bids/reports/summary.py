@@ -1,0 +1,189 @@
+"""What the report says of a scan in words and numbers, as fragments of HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from isdu_bids import __version__
+from isdu_bids.geometry import Triple, obliquity_deg
+
+#: Facts by the name that processing gives them, and what the report calls them. Others follow.
+_FACTS = {
+    "phase_scaling": "Phase scale and sign",
+    "mask": "Brain mask",
+    "unwrapping": "Phase unwrapping",
+    "combination": "Echo combination",
+    "background": "Background field removal",
+    "background_device": "Background field removal, device",
+    "inversion": "Dipole inversion",
+    "inversion_device": "Dipole inversion, device",
+    "weights": "Network weights",
+    "weights_sha256": "Network weights, SHA-256",
+    "weights_description": "Network weights, description",
+}
+_REFERENCE_FACTS = ("reference", "reference_mean_ppm", "reference_sd_ppm", "reference_n_voxels")
+
+
+@dataclass(frozen=True)
+class ScanSummary:
+    """A processed scan as its report describes it.
+
+    Attributes
+    ----------
+    name
+        Entities of the scan, e.g. ``sub-01_ses-1_run-2``: what its figures' names start with.
+    echo_times_s, field_strength_t, shape, voxel_size_mm, b0_direction, scanner
+        The acquisition; the direction is a unit vector in voxel axes.
+    facts
+        What processing decided, by name: ``phase_scaling``, ``inversion``, ``weights``,
+        ``weights_sha256``, ``reference``, ``reference_mean_ppm`` and so on, parameters included.
+    remarks
+        Sentences from processing that a reader must know.
+    measures, flags
+        Of `isdu_bids.quality`: a flat mapping, and (name, severity, message) triples.
+    further_processing
+        Resampling and changes of headers, as the consensus asks to report.
+    """
+
+    name: str
+    echo_times_s: Sequence[float]
+    field_strength_t: float
+    shape: Sequence[int]
+    voxel_size_mm: Triple
+    b0_direction: Triple
+    scanner: str = "not stated"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
+    measures: Mapping[str, Any] = field(default_factory=dict)
+    flags: Sequence[tuple[str, str, str]] = ()
+    further_processing: str = "none: maps keep the voxel grid of the scan"
+
+
+def summary_html(scan: ScanSummary, selection: str) -> str:
+    """Tell flags, acquisition, processing, and what the consensus makes mandatory to report.
+
+    References
+    ----------
+    QSM Consensus Organization Committee 2024, Table 5, doi:10.1002/mrm.30006.
+    """
+    facts = dict(scan.facts)
+    reference = [facts.pop(name, None) for name in _REFERENCE_FACTS]
+    processing = {label: facts.pop(name) for name, label in _labelled(facts)}
+    processing |= {name.replace("_", " ").capitalize(): value for name, value in facts.items()}
+    return "\n".join(
+        [
+            flags_html(_all_flags(scan)),
+            "<h3>Acquisition</h3>",
+            table_html(_acquisition(scan).items()),
+            "<h3>Processing</h3>",
+            table_html(processing.items()),
+            '<h3>Mandatory reporting (<a href="https://doi.org/10.1002/mrm.30006">ISMRM consensus'
+            "</a>, Table 5)</h3>",
+            table_html(_mandatory(scan, reference, selection).items()),
+        ]
+    )
+
+
+def measures_html(scan: ScanSummary) -> str:
+    """List flags and all measures of a scan."""
+    return flags_html(_all_flags(scan)) + table_html(scan.measures.items(), "measures")
+
+
+def about_html(about: Mapping[str, Any]) -> str:
+    """Versions, command line and the like."""
+    return table_html({"isdu-bids": __version__, **about}.items())
+
+
+def errors_html(failures: Mapping[str, str], crash_files: Iterable[Path]) -> str:
+    """List scans without a map, each with its reason, and the crash files in full."""
+    flags = [("failed", "error", f"{name}: {reason}") for name, reason in failures.items()]
+    crashes = [
+        f"<details><summary>{escape(path.name)}</summary>"
+        f"<pre>{escape(path.read_text(encoding='utf-8', errors='replace'))}</pre></details>"
+        for path in crash_files
+    ]
+    return "\n".join([flags_html(flags, "All steps have run."), *crashes])
+
+
+def table_html(rows: Iterable[tuple[str, Any]], css_class: str = "") -> str:
+    """Two columns, name and value."""
+    cells = (f"<tr><th>{escape(name)}</th><td>{escape(plain(v))}</td></tr>" for name, v in rows)
+    return f'<table class="{css_class}">\n' + "\n".join(cells) + "\n</table>"
+
+
+def flags_html(flags: Sequence[tuple[str, str, str]], good: str = "No remarks.") -> str:
+    """List of remarks by severity, or one line of good news."""
+    items = [
+        f'<li class="{escape(severity)}"><b>{escape(severity)}</b> {escape(message)}</li>'
+        for _, severity, message in flags
+    ] or [f'<li class="good">{escape(good)}</li>']
+    return '<ul class="flags">\n' + "\n".join(items) + "\n</ul>"
+
+
+def plain(value: Any) -> str:
+    """Show a value to a reader.
+
+    Examples
+    --------
+    >>> plain([1.0, 0.123456]), plain(float("nan")), plain(True), plain(None)
+    ('1, 0.1235', 'n/a', 'yes', 'n/a')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or (isinstance(value, float) and not isfinite(value)):
+        return "n/a"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} = {plain(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(item) for item in value)
+    return str(value)
+
+
+def _labelled(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, label) for name, label in _FACTS.items() if name in facts]
+
+
+def _acquisition(scan: ScanSummary) -> dict[str, str]:
+    echo_times = ", ".join(f"{1e3 * te:.4g}" for te in scan.echo_times_s)
+    direction = ", ".join(f"{component:.4f}" for component in scan.b0_direction)
+    return {
+        "Echoes": f"{len(scan.echo_times_s)}, TE = {echo_times} ms",
+        "Field strength": f"{scan.field_strength_t:.4g} T",
+        "Matrix": " × ".join(map(str, scan.shape)),
+        "Voxel size": " × ".join(f"{size:.4g}" for size in scan.voxel_size_mm) + " mm",
+        "B0 direction in voxel axes": f"({direction})",
+        "Obliquity": f"{obliquity_deg(scan.b0_direction):.1f}°",
+        "Scanner": scan.scanner,
+    }
+
+
+def _mandatory(scan: ScanSummary, reference: Sequence[Any], selection: str) -> dict[str, str]:
+    region, mean, sd, n_voxels = reference
+    rows = {
+        "Software": f"isdu-bids {__version__}",
+        "Algorithms and parameters": "as listed under Processing",
+        "Further processing": scan.further_processing,
+        "Unit and reference": f"ppm, referenced to: {plain(region)}",
+    }
+    if mean is not None:
+        rows["Reference region against whole mask"] = (
+            f"{mean:+.4f} ± {sd:.4f} ppm (mean ± SD), {plain(n_voxels)} voxels"
+        )
+    return rows | {"Inclusion and exclusion": selection}
+
+
+def _all_flags(scan: ScanSummary) -> list[tuple[str, str, str]]:
+    """Join flags of quality and remarks of processing; preliminary weights are always told."""
+    told = [("processing", "info", remark) for remark in scan.remarks]
+    weights = f"{scan.facts.get('weights', '')} {scan.facts.get('weights_description', '')}"
+    if "preliminary" in weights.lower():
+        message = "made with preliminary network weights: not for scientific conclusions"
+        told.insert(0, ("preliminary_weights", "warning", message))
+    return [*scan.flags, *told]

@@ -1,0 +1,95 @@
+"""Reports from what lies in the output folder: they can be written again at any time."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from isdu_bids.bids.layout import log_folder
+from isdu_bids.quality.flags import flag_scan
+from isdu_bids.reports.methods_text import methods_text, write_citation
+from isdu_bids.reports.subject import ScanSummary, write_subject_report
+
+_SUFFIX = "_summary.json"
+
+
+def write_reports(
+    output_dir: Path,
+    subjects: Sequence[str],
+    *,
+    run_uuid: str,
+    command: str,
+    failures: Mapping[str, str],
+) -> list[Path]:
+    """Write the report of each subject, and the methods text of the dataset.
+
+    Parameters
+    ----------
+    output_dir
+        Root of the derivative dataset.
+    subjects
+        Labels without ``sub-``.
+    run_uuid, command
+        Of this run.
+    failures
+        Scan name -> what went wrong.
+
+    Returns
+    -------
+    list of Path
+        The pages.
+    """
+    pages = []
+    text = ""
+    for subject in subjects:
+        folder = log_folder(output_dir, subject)
+        found = [json.loads(path.read_text()) for path in sorted(folder.glob(f"*{_SUFFIX}"))]
+        own = {name: why for name, why in failures.items() if name.split("_")[0] == f"sub-{subject}"}
+        if not found and not own:
+            continue
+        # what failed in this run must not pass for a result of it
+        scans = [summary_of(content) for content in found if content["name"] not in own]
+        text = methods_text(found[0]["sentences"]) if found else methods_text([])
+        pages.append(
+            write_subject_report(
+                output_dir,
+                subject,
+                scans=scans,
+                run_uuid=run_uuid,
+                methods=text,
+                about=about(command),
+                failures=own,
+                crash_files=sorted((folder / run_uuid).glob("crash-*.txt")),
+            )
+        )
+    if text:
+        write_citation(output_dir, text)
+    return pages
+
+
+def summary_of(content: Mapping[str, Any]) -> ScanSummary:
+    """Scan summary from the JSON that `interfaces.outputs.WriteDerivatives` leaves."""
+    measures = {name: float("nan") if v is None else v for name, v in content["measures"].items()}
+    return ScanSummary(
+        name=content["name"],
+        **content["acquisition"],
+        facts=content["summary"],
+        remarks=content["flags"],
+        measures=measures,
+        flags=flag_scan(measures),
+    )
+
+
+def about(command: str) -> dict[str, str]:
+    """What made the report."""
+    return {
+        "Command": command,
+        "Date": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "Python": platform.python_version(),
+        **{package: version(package) for package in ("torch", "numpy", "nipype", "nibabel")},
+    }

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from properties import ball
+
+from isdu_bids.networks.denoisers import WideResNet
+from isdu_bids.networks.inference import isdu
+from isdu_bids.networks.unrolled import Architecture, ISDUQSMNet
+from isdu_bids.networks.weights import Weights
+from isdu_bids.physics.dipole import convolve, dipole_kernel
+
+SMALL = Architecture(iterations=2, depth=4, features=4)
+
+
+def small_network(**changes) -> ISDUQSMNet:
+    torch.manual_seed(0)
+    return ISDUQSMNet(Architecture(**{**SMALL.as_dict(), **changes})).eval()
+
+
+@pytest.mark.parametrize(
+    ("depth", "parameters"), [(10, 225_536), (12, 280_960), (14, 336_384), (16, 391_808), (18, 447_232)]
+)
+def test_denoiser_sizes_are_those_of_the_paper(depth, parameters):
+    """Published counts are two higher: they include lambda and the frozen exponent p."""
+    assert sum(p.numel() for p in WideResNet(depth).parameters()) == parameters
+
+
+@pytest.mark.parametrize("depth", [4, 6])
+def test_receptive_field(depth):
+    network = WideResNet(depth, features=4).eval()
+    volume = torch.randn(1, 2, 25, 25, 25, requires_grad=True)
+    network(volume)[0, 0, 12, 12, 12].backward()
+    reach = (volume.grad[0].abs().amax((0, 2, 3)) > 0).nonzero() - 12
+    assert reach.abs().max() == network.receptive_voxels
+
+
+def test_unshared_has_one_denoiser_and_lambda_per_iteration():
+    unshared, shared = small_network(), small_network(shared=True)
+    assert len(unshared.denoisers) == len(unshared.lambdas) == 2
+    assert len(shared.denoisers) == len(shared.lambdas) == 1
+
+
+def test_iterates_satisfy_their_normal_equations(generator):
+    """(D^2 + lambda) chi = D y + lambda z before masking, on the channel that the data constrain."""
+    network = small_network()
+    shape = (12, 10, 14)
+    kernel = dipole_kernel(shape, (1, 1, 2), (0, 0.6, 0.8))
+    field = 0.01 * torch.randn((1, 1, *shape), generator=generator)
+    everywhere = torch.ones_like(field)
+    with torch.inference_mode():
+        for k, step in enumerate(network.iterate(field, everywhere, kernel)):
+            weight = network.lambdas[k]
+            chi, z = step.consistent[:, :1], step.denoised[:, :1]
+            left = convolve(convolve(chi, kernel), kernel) + weight * chi
+            right = convolve(field, kernel) + weight * z
+            assert torch.allclose(left, right, atol=1e-7)
+
+
+def test_batch_equals_single_samples(generator):
+    network = small_network()
+    kernels = torch.stack([dipole_kernel((8, 8, 8), (1, 1, s), (0, 0, 1)) for s in (1, 2)])[:, None]
+    fields = torch.randn((2, 1, 8, 8, 8), generator=generator)
+    mask = torch.ones_like(fields)
+    with torch.inference_mode():
+        both = network(fields, mask, kernels)
+        for i in range(2):
+            alone = network(fields[i : i + 1], mask[:1], kernels[i, 0])
+            assert torch.allclose(both[i : i + 1], alone, atol=1e-6)
+
+
+def test_gradients_reach_every_parameter(generator):
+    network = small_network().train()
+    field = torch.randn((1, 1, 8, 8, 8), generator=generator)
+    kernel = dipole_kernel((8, 8, 8), (1, 1, 1), (0, 0, 1))
+    network(field, torch.ones_like(field), kernel).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+@pytest.mark.parametrize("shape", [(20, 22, 24), (21, 19, 23)])
+def test_inference_keeps_shape_and_mask(shape, generator):
+    weights = Weights("small", small_network(), "", "")
+    mask = ball(shape, 7)
+    field = torch.randn(shape, generator=generator) * 0.01
+    chi = isdu(field, mask, voxel_size_mm=(1, 1, 1), b0_direction=(0, 0, 1), weights=weights)
+    assert chi.shape == field.shape
+    assert torch.all(chi[~mask] == 0)
+    assert chi[mask].std() > 0
+
+
+def test_field_outside_the_mask_has_no_influence(generator):
+    weights = Weights("small", small_network(), "", "")
+    mask = ball((20, 20, 20), 6)
+    field = torch.randn((20, 20, 20), generator=generator) * 0.01
+    dirty = torch.where(mask, field, 100.0)
+    geometry = {"voxel_size_mm": (1, 1, 1), "b0_direction": (0, 0, 1), "weights": weights}
+    assert torch.equal(isdu(field, mask, **geometry), isdu(dirty, mask, **geometry))
+
+
+def test_moving_the_head_in_its_volume_changes_nothing(generator):
+    weights = Weights("small", small_network(), "", "")
+    mask = ball((20, 20, 20), 5)
+    field = torch.randn((20, 20, 20), generator=generator) * 0.01 * mask
+    geometry = {"voxel_size_mm": (1, 1, 1), "b0_direction": (0, 0, 1), "weights": weights}
+    big_field, big_mask = torch.zeros(60, 60, 60), torch.zeros(60, 60, 60, dtype=torch.bool)
+    big_field[30:50, 22:42, 25:45], big_mask[30:50, 22:42, 25:45] = field, mask
+    moved = isdu(big_field, big_mask, **geometry)[30:50, 22:42, 25:45]
+    assert moved.shape == mask.shape
+    centred = torch.zeros(60, 60, 60)
+    centred[20:40, 20:40, 20:40] = field
+    centred_mask = centred.new_zeros(60, 60, 60, dtype=torch.bool)
+    centred_mask[20:40, 20:40, 20:40] = mask
+    reference = isdu(centred, centred_mask, **geometry)[20:40, 20:40, 20:40]
+    assert torch.allclose(moved, reference, atol=1e-6)

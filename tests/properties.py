@@ -1,0 +1,35 @@
+"""Properties that every operator and method is tested for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+Operator = Callable[[torch.Tensor], torch.Tensor]
+
+
+def check_linear(operator: Operator, a: torch.Tensor, b: torch.Tensor, tolerance: float) -> None:
+    """``f(2 a - 3 b) = 2 f(a) - 3 f(b)`` relative to the size of the right-hand side."""
+    combined = operator(2 * a - 3 * b)
+    separate = 2 * operator(a) - 3 * operator(b)
+    assert relative_difference(combined, separate) <= tolerance
+
+
+def check_self_adjoint(operator: Operator, a: torch.Tensor, b: torch.Tensor, tolerance: float) -> None:
+    """``<f(a), b> = <a, f(b)>`` relative to the size of the vectors."""
+    left, right = torch.sum(operator(a) * b), torch.sum(a * operator(b))
+    scale = operator(a).norm() * b.norm()
+    assert abs(left - right) / scale <= tolerance
+
+
+def relative_difference(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Euclidean distance relative to the second."""
+    return float((a - b).norm() / b.norm())
+
+
+def ball(shape: tuple[int, int, int], radius: float) -> torch.Tensor:
+    """Voxels within ``radius`` voxels of the middle."""
+    axes = [torch.arange(n) - (n - 1) / 2 for n in shape]
+    x, y, z = torch.meshgrid(*axes, indexing="ij")
+    return x**2 + y**2 + z**2 <= radius**2

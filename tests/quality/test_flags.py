@@ -1,0 +1,70 @@
+import math
+
+import pytest
+
+from isdu_bids.quality.flags import flag_scan
+
+HEALTHY = {
+    "brain_volume_ml": 1400.0,
+    "eroded_coverage_fraction": 0.8,
+    "n_echoes": 5.0,
+    "voxel_anisotropy": 1.0,
+    "chi_sd_ppm": 0.03,
+    "chi_extreme_fraction": 0.0,
+    "chi_nonfinite_fraction": 0.0,
+    "chi_of_fastest_decay_ppm": 0.04,
+    "local_field_p99_ppm": 0.03,
+    "dipole_residual_percent": 40.0,
+    "streak_index": 0.8,
+    "low_quality_fraction": 0.02,
+    "dark_fraction": 0.0,
+    "snr_echo1": 60.0,
+}
+
+
+def test_a_good_scan_has_no_flag():
+    assert flag_scan(HEALTHY) == []
+
+
+@pytest.mark.parametrize(
+    ("measure", "value", "name", "severity"),
+    [
+        ("eroded_coverage_fraction", 0.0, "no_map", "error"),
+        ("eroded_coverage_fraction", 0.4, "much_eroded", "warning"),
+        ("chi_nonfinite_fraction", 1e-6, "not_finite", "error"),
+        ("dipole_residual_percent", 197.0, "map_contradicts_field", "error"),
+        ("dipole_residual_percent", 90.0, "large_residual", "warning"),
+        ("chi_of_fastest_decay_ppm", -0.03, "flipped_sign", "warning"),
+        ("brain_volume_ml", 150.0, "mask_too_small", "warning"),
+        ("brain_volume_ml", 3500.0, "mask_too_large", "warning"),
+        ("dark_fraction", 0.2, "air_in_mask", "warning"),
+        ("low_quality_fraction", 0.5, "poor_phase", "warning"),
+        ("snr_echo1", 4.0, "noisy", "warning"),
+        ("local_field_p99_ppm", 0.5, "implausible_local_field", "warning"),
+        ("chi_extreme_fraction", 0.02, "extreme_values", "warning"),
+        ("chi_sd_ppm", 0.001, "flat_map", "warning"),
+        ("chi_sd_ppm", 30.0, "wild_map", "warning"),
+        ("streak_index", 4.0, "streaks", "warning"),
+        ("n_echoes", 1.0, "single_echo", "info"),
+        ("voxel_anisotropy", 5.0, "anisotropic", "info"),
+        ("streak_index", math.nan, "not_measured", "warning"),
+    ],
+)
+def test_one_wrong_measure_raises_its_own_flag_only(measure, value, name, severity):
+    (flag,) = flag_scan({**HEALTHY, measure: value})
+    assert (flag.name, flag.severity) == (name, severity)
+    assert "{" not in flag.message
+
+
+def test_worst_comes_first():
+    flags = flag_scan({**HEALTHY, "n_echoes": 1.0, "snr_echo1": 1.0, "chi_nonfinite_fraction": 1.0})
+    assert [flag.severity for flag in flags] == ["error", "warning", "info"]
+
+
+def test_missing_measures_are_named():
+    (flag,) = flag_scan(
+        {k: v for k, v in HEALTHY.items() if k not in ("snr_echo1", "streak_index")}
+    )
+    assert flag.name == "not_measured"
+    assert "snr_echo1" in flag.message
+    assert "streak_index" in flag.message
