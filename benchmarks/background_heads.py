@@ -21,7 +21,6 @@ from scipy import ndimage
 from isdu_bids.geometry import Triple, b0_direction, unit_vector, voxel_size_mm
 from isdu_bids.physics.dipole import forward_field
 
-DATA = Path(os.environ["ISDU_BIDS_TEST_DATA"])
 CACHE = Path(os.environ.get("BACKGROUND_CACHE", "background_cache"))
 
 #: Susceptibility (ppm, relative to water): mean, spread between heads.
@@ -47,10 +46,14 @@ class Head:
     b0_direction: Triple
 
 
+def data_folder() -> Path:
+    return Path(os.environ["ISDU_BIDS_TEST_DATA"])
+
+
 def simulated(number: int, *, voxel_mm: int = 2, tilt_deg: float = 0.0) -> Head:
     """Head from label map ``number``, made at 1 mm and averaged to cubes of ``voxel_mm``."""
     cached = CACHE / f"head-{number:02d}_voxel-{voxel_mm}_tilt-{tilt_deg:g}.npz"
-    path = DATA / "synthseg_label_maps" / f"training_seg_{number:02d}.nii.gz"
+    path = data_folder() / "synthseg_label_maps" / f"training_seg_{number:02d}.nii.gz"
     image = nib.load(path)
     x, y, z = b0_direction(image.affine)
     tilt = np.deg2rad(tilt_deg)
@@ -67,8 +70,8 @@ def simulated(number: int, *, voxel_mm: int = 2, tilt_deg: float = 0.0) -> Head:
 
 
 def published(subject: str) -> Head:
-    """A head of ``bids_simulated``, with its own forward model."""
-    folder = DATA / "bids_simulated" / "derivatives" / "qsm-forward" / subject / "anat"
+    """Load a head of ``bids_simulated``, with its own forward model."""
+    folder = data_folder() / "bids_simulated" / "derivatives" / "qsm-forward" / subject / "anat"
 
     def volume(name: str) -> torch.Tensor:
         return torch.from_numpy(

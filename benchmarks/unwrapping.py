@@ -104,7 +104,15 @@ def main():
     results = {}
     runs = [(method, "1") for method in options.methods] + [("romeo", "4")]
     for method, echoes in runs:
-        command = [sys.executable, __file__, "--size", str(options.size), "--single", method, echoes]
+        command = [
+            sys.executable,
+            __file__,
+            "--size",
+            str(options.size),
+            "--single",
+            method,
+            echoes,
+        ]
         answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         results[method, echoes] = measured = json.loads(answer)
         print(

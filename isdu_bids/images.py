@@ -75,7 +75,7 @@ def load_stack(paths: Sequence[Path]) -> Volume:
     """Load the echoes of one part as a stack ``(echo, x, y, z)``.
 
     A 4D file contributes the volumes of its last axis. Voxels that are not finite (background
-    that a scanner or a tool masked with NaN) become zero.
+    that a scanner or a tool masked with NaN) stay so: field mapping must know them.
 
     Raises
     ------
@@ -87,8 +87,8 @@ def load_stack(paths: Sequence[Path]) -> Volume:
     filled = 0
     for volume in map(load_volume, paths):
         echoes = np.moveaxis(volume.data.reshape(*shape, -1), -1, 0)
-        np.nan_to_num(echoes, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-        if not np.all(np.any(echoes, axis=(1, 2, 3))):
+        signal = np.isfinite(echoes) & (echoes != 0)
+        if not signal.any(axis=(1, 2, 3)).all():
             raise DataError(
                 f"{volume.path} holds an empty volume; convert the scan again or leave it out"
             )

@@ -108,13 +108,10 @@ def test_stack_of_files_equals_one_4d_file(tmp_path):
     np.testing.assert_array_equal(stack.data[:1], load_stack(files[:1]).data)
 
 
-def test_nan_background_becomes_zero_in_a_stack(tmp_path):
+def test_values_that_are_not_finite_survive(tmp_path):
     data = random()
     data[0], data[1, 0] = np.nan, np.inf
-    stack = load_stack([save(tmp_path, data)]).data[0]
-    assert not stack[0].any()
-    assert not stack[1, 0].any()
-    np.testing.assert_array_equal(stack[2:], data[2:])
+    np.testing.assert_array_equal(load_stack([save(tmp_path, data)]).data[0], data)
 
 
 @pytest.mark.parametrize("value", [0, np.nan])

@@ -34,7 +34,7 @@ def ismv(
     tolerance: float = 1e-3,
     iterations: int = 50,
 ) -> LocalField:
-    """Iterative spherical mean values.
+    """Subtract iterated spherical mean values (iSMV).
 
     The published iteration ``b <- S b`` in Omega creeps towards its fixed point; conjugate
     gradients get there in some ten steps.
@@ -61,10 +61,11 @@ def ismv(
     ----------
     Wen et al. 2014, doi:10.1002/mrm.24998.
     """
+    field = masked_field(field_ppm, mask)
     depth = depth_mm(mask, voxel_size_mm, radius_mm)
     (radius,) = fitting_radii(depth, voxel_size_mm, (radius_mm,))
     mean = sphere(voxel_size_mm, radius)
-    return _without_harmonic(field_ppm, mask, depth > radius, mean, tolerance, iterations)
+    return _without_harmonic(field, mask, depth > radius, mean, tolerance, iterations)
 
 
 def lbv(
@@ -78,7 +79,7 @@ def lbv(
     tolerance: float = 1e-3,
     iterations: int = 100,
 ) -> LocalField:
-    """Laplacian boundary values: the same with the smallest mean, that of the six neighbours.
+    """Solve for Laplacian boundary values (LBV): the smallest mean, over six neighbours.
 
     Parameters
     ----------
@@ -97,16 +98,17 @@ def lbv(
     ----------
     Zhou et al. 2014, doi:10.1002/nbm.3064.
     """
+    field = masked_field(field_ppm, mask)
     layer = depth_mm(mask, (1.0, 1.0, 1.0), peel + 1.0)
     omega = layer > peel + 1
     if not omega.any():
         raise DataError(f"the mask is too thin to peel {peel} layers off; check it or peel less")
     mean = neighbours(voxel_size_mm)
-    return _without_harmonic(field_ppm, layer > peel, omega, mean, tolerance, iterations)
+    return _without_harmonic(field, layer > peel, omega, mean, tolerance, iterations)
 
 
 def _without_harmonic(
-    field_ppm: torch.Tensor,
+    field: torch.Tensor,
     mask: torch.Tensor,
     omega: torch.Tensor,
     mean: torch.Tensor,
@@ -118,18 +120,18 @@ def _without_harmonic(
     No sphere around a voxel of Omega leaves the mask, so the mask's box needs no padding.
     """
     box = mask_box(mask)
-    field, valid = masked_field(field_ppm, mask)[box], omega[box]
-    shape = fast_shape(field.shape)
+    valid = omega[box]
+    shape = fast_shape(valid.shape)
     inside = pad_to(valid.float(), shape)
     high_pass = 1 - kernel_spectrum(mean.to(field), shape)
     inverse = 1 / high_pass
     inverse[0, 0, 0] = inverse[0, 0, 1]
     solution = conjugate_gradients(
         lambda x: inside * convolve(x, high_pass),
-        inside * convolve(pad_to(field, shape), high_pass),
+        inside * convolve(pad_to((field * mask)[box], shape), high_pass),
         preconditioner=lambda x: inside * convolve(x, inverse),
         tolerance=tolerance,
         iterations=iterations,
     )
-    x, y, z = field.shape
+    x, y, z = valid.shape
     return in_volume(solution[:x, :y, :z], valid, box, mask)

@@ -1,7 +1,8 @@
 """SHARP and V-SHARP: what is left of a field after its spherical mean, deconvolved.
 
 The background field is harmonic inside the mask, so it equals its own mean over any sphere that
-fits. Field minus mean is therefore local; dividing by ``1 - S`` in k-space restores the local field.
+fits. Field minus mean is therefore local; dividing by ``1 - S`` in k-space restores the local
+field.
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import numpy as np
 import torch
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
 
@@ -13,12 +15,14 @@ from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import Step
 from isdu_bids.masking.masks import MASKS
 from isdu_bids.phase.mapping import map_field
-from isdu_bids.phase.combination import COMBINATION
+from isdu_bids.phase.relaxation import fit_relaxation
 from isdu_bids.phase.romeo import voxel_quality
 from isdu_bids.phase.scaling import decide_phase_scaling, explicit_scaling
-from isdu_bids.phase.unwrapping import UNWRAPPING
 from isdu_bids.physics.device import run_on
 from isdu_bids.units import hz_to_ppm
+
+
+_DOI = re.compile(r" \(doi:(\S+?)\)")
 
 
 class _LoadScanInput(BaseInterfaceInputSpec):
@@ -63,7 +67,10 @@ class LoadScan(Step):
             )
             phase_rad, flags = scaling.to_radians(phase.data), scaling.flags
             scale = f"{scaling.name}: {scaling.reason}"
-        self._save(runtime, phase.affine, magnitude=magnitude.data, phase=phase_rad)
+        # NaN stays in the phase alone: field mapping takes those voxels out of the mask
+        self._save(
+            runtime, phase.affine, magnitude=np.nan_to_num(magnitude.data), phase=phase_rad
+        )
         self._note(runtime, flags=flags, phase_scaling=scale)
         return runtime
 
@@ -112,6 +119,7 @@ class _FieldInput(BaseInterfaceInputSpec):
     mask = File(exists=True, mandatory=True)
     echo_times_s = traits.List(traits.Float, mandatory=True)
     field_strength_t = traits.Float(mandatory=True)
+    b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
     offset = traits.Str(mandatory=True)
     unwrapping = traits.Str(mandatory=True)
     combination = traits.Str(mandatory=True)
@@ -140,6 +148,7 @@ class MapField(Step):
             inputs.echo_times_s,
             mask.data > 0,
             voxel_size_mm(mask.affine),
+            b0_direction=inputs.b0_direction,
             unwrapping=inputs.unwrapping,
             combination=inputs.combination,
             offset=inputs.offset,
@@ -153,8 +162,7 @@ class MapField(Step):
             quality=fit.quality,
             mask=mask.data > 0,
         )
-        methods = UNWRAPPING[inputs.unwrapping], COMBINATION[inputs.combination]
-        sentences = [(text, "") for text in fit.steps] + [(m.description, m.reference) for m in methods]
+        sentences = [(_DOI.sub("", text), " ".join(_DOI.findall(text))) for text in fit.steps]
         self._note(
             runtime,
             sentences,
@@ -235,17 +243,11 @@ class MapRelaxation(Step):
     input_spec, output_spec = _RelaxationInput, _RelaxationOutput
 
     def _run_interface(self, runtime: Any) -> Any:
-        from isdu_bids.phase.relaxation import fit_decay
-
         magnitude = images.load_stack([self.inputs.magnitude])
         mask = images.load_volume(self.inputs.mask).data > 0
-        decay = fit_decay(magnitude.data, self.inputs.echo_times_s, mask)
+        fit = fit_relaxation(magnitude.data, self.inputs.echo_times_s, mask)
         self._save(
-            runtime,
-            magnitude.affine,
-            r2star=decay.r2star_per_s,
-            t2star=decay.t2star_s,
-            s0=decay.s0,
+            runtime, magnitude.affine, r2star=fit.r2star_per_s, t2star=fit.t2star_s, s0=fit.s0
         )
-        self._note(runtime, [(f"R2* was fitted by {decay.method}.", decay.reference)])
+        self._note(runtime)
         return runtime

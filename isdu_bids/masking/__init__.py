@@ -1,0 +1,1 @@
+"""Brain masks from magnitude and phase quality; morphology in millimetres."""

@@ -48,5 +48,15 @@ def largest_component(mask: BoolArray) -> BoolArray:
     return mask & (labels == sizes.argmax())
 
 
+def bounding_box(mask: BoolArray) -> tuple[slice, slice, slice]:
+    """Smallest box around a mask, one voxel wider where the volume allows it."""
+    slices = []
+    for axis in range(3):
+        hit = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        first, last = (hit[0], hit[-1]) if hit.size else (0, mask.shape[axis] - 1)
+        slices.append(slice(max(0, int(first) - 1), int(last) + 2))
+    return slices[0], slices[1], slices[2]
+
+
 def _distance_mm(mask: BoolArray, voxel_size_mm: Sequence[float]) -> npt.NDArray[np.float64]:
     return np.asarray(ndimage.distance_transform_edt(mask, sampling=tuple(voxel_size_mm)))

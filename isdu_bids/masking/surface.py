@@ -133,8 +133,8 @@ class _Mesh:
         longest = max(np.linalg.norm(side, axis=1).max() for side in (b - a, c - b, a - c))
         steps = int(np.ceil(longest / spacing_mm))
         u, v = np.triu_indices(steps + 1)
-        u, v = (u / steps)[:, None, None], (1 - v / steps)[:, None, None]
-        return (u * a + v * b + (1 - u - v) * c).reshape(-1, 3)
+        of_a, of_b = (u / steps)[:, None, None], (1 - v / steps)[:, None, None]
+        return (of_a * a + of_b * b + (1 - of_a - of_b) * c).reshape(-1, 3)
 
 
 def _icosahedron() -> tuple[Points, npt.NDArray[np.int64]]:
@@ -179,8 +179,7 @@ def _sample(image: FloatArray, points_mm: Points, sizes: Points) -> FloatArray:
 
 
 def _inside(shell_mm: Points, shape: tuple[int, ...], sizes: Points) -> BoolArray:
-    index = np.rint(shell_mm / sizes).astype(np.int64) + 1
-    index = np.clip(index, 0, np.array(shape) + 1)
+    index = np.clip(np.rint(shell_mm / sizes).astype(np.int64) + 1, 0, np.array(shape) + 1)
     shell = np.zeros([n + 2 for n in shape], np.bool_)
     shell[tuple(index.T)] = True
-    return ndimage.binary_fill_holes(shell)[1:-1, 1:-1, 1:-1]  # type: ignore[index, no-any-return]
+    return ndimage.binary_fill_holes(shell)[1:-1, 1:-1, 1:-1]

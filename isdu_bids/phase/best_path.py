@@ -26,5 +26,6 @@ def unwrap_best_path(
     """
     unwrapped = np.zeros_like(phase_rad)
     for echo, phase in enumerate(phase_rad):
-        unwrapped[echo] = np.ma.filled(unwrap_phase(np.ma.array(phase, mask=~mask)), 0)
+        flat = np.ma.array(phase, mask=~mask).squeeze()  # a single slice is a 2D image
+        unwrapped[echo] = np.ma.filled(unwrap_phase(flat), 0).reshape(mask.shape)
     return align_echoes(unwrapped, mask, echo_times_s)

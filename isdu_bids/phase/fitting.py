@@ -54,7 +54,16 @@ def weighted_mean(
     total = _nonzero(weight.sum(axis=0))
     slope = (weight * unwrapped_rad / times).sum(axis=0) / total
     spread = np.sqrt(((weight / (times * _nonzero(magnitude))) ** 2).sum(axis=0)) / total
-    return _fit(unwrapped_rad, unwrapped_rad - slope * times, slope, spread, magnitude, mask, n_parameters=1)
+    return _fit(
+        unwrapped_rad,
+        unwrapped_rad - slope * times,
+        slope,
+        spread,
+        magnitude,
+        times,
+        mask,
+        n_parameters=1,
+    )
 
 
 def line(
@@ -66,7 +75,9 @@ def line(
     lines = _Lines(magnitude**2, times)
     intercept, slope = lines.fit(unwrapped_rad)
     residual = unwrapped_rad - intercept - slope * times
-    return _fit(unwrapped_rad, residual, slope, lines.spread, magnitude, mask, n_parameters=2)
+    return _fit(
+        unwrapped_rad, residual, slope, lines.spread, magnitude, times, mask, n_parameters=2
+    )
 
 
 def complex_exponential(
@@ -90,7 +101,9 @@ def complex_exponential(
         more_intercept, more_slope = lines.fit(np.sin(unwrapped_rad - intercept - slope * times))
         intercept, slope = intercept + more_intercept, slope + more_slope
     residual = np.sin(unwrapped_rad - intercept - slope * times)
-    return _fit(unwrapped_rad, residual, slope, lines.spread, magnitude, mask, n_parameters=2)
+    return _fit(
+        unwrapped_rad, residual, slope, lines.spread, magnitude, times, mask, n_parameters=2
+    )
 
 
 class _Lines:
@@ -102,7 +115,7 @@ class _Lines:
         self.mean_time = (weight * times).sum(axis=0) / self.total
         self.centred = times - self.mean_time
         self.moment = _nonzero((weight * self.centred**2).sum(axis=0))
-        self.spread = 1 / np.sqrt(self.moment)
+        self.spread = (1 / np.sqrt(self.moment)).astype(np.float32)
 
     def fit(self, values: FloatArray) -> tuple[FloatArray, FloatArray]:
         slope = (self.weight * self.centred * values).sum(axis=0) / self.moment
@@ -116,6 +129,7 @@ def _fit(
     slope: FloatArray,
     spread: FloatArray,
     magnitude: FloatArray,
+    times: FloatArray,
     mask: BoolArray,
     *,
     n_parameters: int,
@@ -123,7 +137,8 @@ def _fit(
     """Collect a fit; ``spread`` is the standard deviation of the slope for unit noise.
 
     The noise of the signal comes from the residuals of the whole mask (their median is robust
-    against vessels), and a voxel whose own residuals are larger than that is trusted less.
+    against vessels), and a voxel whose own residuals are larger than that is trusted less; at worst
+    its phase is uniform noise, of standard deviation pi / sqrt(3) at the first echo.
     """
     n_free = len(residual) - n_parameters
     energy = ((magnitude * residual) ** 2).sum(axis=0)
@@ -135,7 +150,10 @@ def _fit(
         deviation = spread * np.sqrt(np.maximum(variance, np.float32(noise**2)))
     else:
         deviation = spread * noise_sd(magnitude[-1] * np.exp(1j * unwrapped[-1]), mask)
-    rms = np.sqrt(energy / _nonzero((magnitude**2).sum(axis=0)))
+    power = (magnitude**2).sum(axis=0)
+    worst = np.pi / np.sqrt(3) / float(times.flat[0])
+    deviation = np.minimum(np.where(power > 0, deviation, worst), worst)
+    rms = np.sqrt(energy / _nonzero(power))
     volumes = (slope / (2 * np.pi), deviation / (2 * np.pi), rms)
     return FieldFit(*(np.where(mask, volume, 0).astype(np.float32) for volume in volumes))
 

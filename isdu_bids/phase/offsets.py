@@ -108,7 +108,8 @@ def bipolar_offset(
     For ``P_e = offset + a * TE_e + s_e * G`` with alternating sign ``s_e``, offset removal by the
     first two echoes leaves multiples of G, which three echoes determine: with
     ``m = TE1 / (TE2 - TE1)``, ``k = (TE1 + TE3) / TE2`` and ``f = (2 - k) m - k``,
-    ``G' = unwrap(smooth(P1 + P3 - k P2)) / f``; odd echoes carry ``m G'``, even ones ``(m + 1) G'``.
+    ``G' = unwrap(smooth(P1 + P3 - k P2)) / f``; odd echoes carry ``m G'``, even ones
+    ``(m + 1) G'``.
 
     Parameters
     ----------

@@ -86,7 +86,7 @@ def write_citation(output_dir: Path, text: str) -> list[Path]:
 def markdown_to_html(text: str) -> str:
     """Convert the Markdown of `methods_text`: headings, numbered lists, paragraphs, links."""
     blocks = []
-    for block in text.strip().split("\n\n"):
+    for block in filter(None, text.strip().split("\n\n")):
         escaped = _URL.sub(r'<a href="\g<0>">\g<0></a>', html.escape(block.strip()))
         if escaped.startswith("## "):
             blocks.append(f"<h3>{escaped[3:]}</h3>")

@@ -79,7 +79,6 @@ def draw_mosaic(
 ) -> AxesImage:
     """Draw rows of slices below each other, with the patient's sides named on each first slice."""
     width, height = view.canvas_mm(rows)
-    axes.set(xlim=(0, width), ylim=(-height, 0), aspect="equal", xticks=[], yticks=[])
     axes.set_facecolor(scale.blank)
     axes.spines[:].set_visible(False)
     ink, halo = ("white", "black") if scale.blank == "black" else ("0.25", "white")
@@ -91,7 +90,7 @@ def draw_mosaic(
             vmax=scale.high,
             extent=extent,
             origin="lower",
-            interpolation_stage="rgba",  # blends colours, never labels or wraps
+            interpolation_stage="rgba",  # blends colours, not labels or wrapped values
             alpha=alpha,
         )
         _, left_name, right_name = PLANES[row.plane]
@@ -102,7 +101,7 @@ def draw_mosaic(
         axes.text(left + 2, bottom + 2, left_name, ha="left", va="bottom", **style)
         axes.text(left + tile_width - 2, bottom + 2, right_name, ha="right", va="bottom", **style)
         axes.text(left + 2, top - 2, row.caption, va="top", **style)
-    axes.set(xlim=(0, width), ylim=(-height, 0))
+    axes.set(xlim=(0, width), ylim=(-height, 0), aspect="equal", xticks=[], yticks=[])
     return image
 
 
@@ -126,6 +125,6 @@ def save_figure(figure: Figure, path: Path) -> None:
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
     is_grey = bool((pixels == pixels[..., :1]).all())
     picture = Image.fromarray(pixels[..., 0] if is_grey else pixels)
-    picture.save(path, optimize=True)
+    picture.save(path)
     if path.stat().st_size > _MAX_BYTES:
-        picture.quantize(256).save(path, optimize=True)
+        picture.quantize(256).save(path)

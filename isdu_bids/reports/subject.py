@@ -6,7 +6,7 @@ nireports puts sections together; template, styles and every figure are our own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ from isdu_bids.reports.summary import (
     ScanSummary,
     about_html,
     errors_html,
+    failures_html,
     measures_html,
     summary_html,
 )
 
 __all__ = ["ScanSummary", "write_subject_report"]
+
+_DATA = Path(str(files("isdu_bids"))).absolute() / "data" / "reports"
 
 #: Entities that name a scan, as nireports calls them.
 _ENTITIES = {"ses": "session", "acq": "acquisition", "rec": "reconstruction", "run": "run"}
@@ -72,6 +75,7 @@ def write_subject_report(
             methods.removeprefix("## Methods\n")
         ),
         f"sub-{subject}_desc-about_report": about_html(about),
+        f"sub-{subject}_desc-failures_report": failures_html(failures or {}),
         f"sub-{subject}_desc-errors_report": errors_html(failures or {}, crash_files),
     }
     for scan in scans:
@@ -82,15 +86,14 @@ def write_subject_report(
 
     bootstrap = output_dir / f"sub-{subject}" / "log" / run_uuid / "report.yml"
     bootstrap.parent.mkdir(parents=True, exist_ok=True)
-    with as_file(files("isdu_bids") / "data" / "reports") as data:
-        outline = yaml.safe_load((data / "subject.yml").read_text(encoding="utf-8"))
-        specification = {
-            "title": f"isdu-bids: sub-{subject}",
-            "template_path": str((data / "subject.html.j2").absolute()),
-            "sections": [_section(section, subject, scans) for section in outline],
-        }
-        bootstrap.write_text(yaml.safe_dump(specification, sort_keys=False), encoding="utf-8")
-        return _assemble(output_dir, subject, run_uuid, bootstrap, data / "figures.json")
+    outline = yaml.safe_load((_DATA / "subject.yml").read_text(encoding="utf-8"))
+    specification = {
+        "title": f"isdu-bids: sub-{subject}",
+        "template_path": str(_DATA / "subject.html.j2"),
+        "sections": [_section(section, subject, scans) for section in outline],
+    }
+    bootstrap.write_text(yaml.safe_dump(specification, sort_keys=False), encoding="utf-8")
+    return _assemble(output_dir, subject, run_uuid, bootstrap)
 
 
 def _section(
@@ -119,15 +122,13 @@ def _reportlet(item: Mapping[str, str], scan_name: str) -> dict[str, Any]:
     return {"name": anchor, "bids": query, **caption}
 
 
-def _assemble(
-    output_dir: Path, subject: str, run_uuid: str, bootstrap: Path, entities: Path
-) -> Path:
+def _assemble(output_dir: Path, subject: str, run_uuid: str, bootstrap: Path) -> Path:
     from bids import config
     from nireports.assembler.report import Report
 
     # nireports' own patterns also match folders: an output below "ses-1/" or "anat/" would lose all
     # of its figures. Ours look at file names only.
-    config.get_option("config_paths")["figures"] = str(entities)
+    config.get_option("config_paths")["figures"] = str(_DATA / "figures.json")
     page = output_dir / f"sub-{subject}.html"
     unfinished = page.with_name(f".{page.name}.{run_uuid}")
     report = Report(

@@ -99,15 +99,20 @@ def about_html(about: Mapping[str, Any]) -> str:
     return table_html({"isdu-bids": __version__, **about}.items())
 
 
-def errors_html(failures: Mapping[str, str], crash_files: Iterable[Path]) -> str:
-    """List scans without a map, each with its reason, and the crash files in full."""
+def failures_html(failures: Mapping[str, str], good: str = "") -> str:
+    """List scans without a map, each with its reason."""
     flags = [("failed", "error", f"{name}: {reason}") for name, reason in failures.items()]
+    return flags_html(flags, good)
+
+
+def errors_html(failures: Mapping[str, str], crash_files: Iterable[Path]) -> str:
+    """List failures, and the crash files in full."""
     crashes = [
         f"<details><summary>{escape(path.name)}</summary>"
         f"<pre>{escape(path.read_text(encoding='utf-8', errors='replace'))}</pre></details>"
         for path in crash_files
     ]
-    return "\n".join([flags_html(flags, "All steps have run."), *crashes])
+    return "\n".join([failures_html(failures, "All steps have run."), *crashes])
 
 
 def table_html(rows: Iterable[tuple[str, Any]], css_class: str = "") -> str:
@@ -117,12 +122,14 @@ def table_html(rows: Iterable[tuple[str, Any]], css_class: str = "") -> str:
 
 
 def flags_html(flags: Sequence[tuple[str, str, str]], good: str = "No remarks.") -> str:
-    """List of remarks by severity, or one line of good news."""
+    """List of remarks by severity, or else one line of good news, if there is any."""
     items = [
         f'<li class="{escape(severity)}"><b>{escape(severity)}</b> {escape(message)}</li>'
         for _, severity, message in flags
-    ] or [f'<li class="good">{escape(good)}</li>']
-    return '<ul class="flags">\n' + "\n".join(items) + "\n</ul>"
+    ]
+    if good and not items:
+        items = [f'<li class="good">{escape(good)}</li>']
+    return '<ul class="flags">\n' + "\n".join(items) + "\n</ul>" if items else ""
 
 
 def plain(value: Any) -> str:

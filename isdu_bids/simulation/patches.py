@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from math import acos, cos, radians, sin
 
 import torch
-import torch.nn.functional as F
 
 from isdu_bids.errors import DataError
 from isdu_bids.physics.dipole import convolve, dipole_kernel
 from isdu_bids.simulation.random_fields import smooth_noise, uniform
+from isdu_bids.simulation.sampling import nearest_labels, partial_volume
 from isdu_bids.simulation.susceptibility import brain_mask, draw_susceptibility
 
 Triple = tuple[float, float, float]
@@ -82,7 +82,7 @@ def draw_patch(
     brain = brain_mask(labels)
     mask = _random_mask(brain, generator)
     chi = draw_susceptibility(labels, voxel_size, generator) * _contrast(generator)
-    chi = _blur(chi, uniform(0.0, 0.2, generator)) * brain
+    chi = partial_volume(chi, uniform(0.0, 0.2, generator)) * brain
     kernel = dipole_kernel(shape, voxel_size, direction, device=generator.device)
     # sources between the eroded mask and the brain's edge: background removal takes most of them
     if uniform(0, 1, generator) < 0.7:
@@ -145,15 +145,6 @@ def _sample_labels(
     return nearest_labels(head, points)
 
 
-def nearest_labels(head: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Labels at voxel coordinates ``(..., 3)``, 0 outside the volume."""
-    size = torch.tensor(head.shape, device=head.device)
-    index = points.round().long()
-    inside = ((index >= 0) & (index < size)).all(-1)
-    x, y, z = torch.minimum(index.clamp(min=0), size - 1).unbind(-1)
-    return torch.where(inside, head[x, y, z], 0)
-
-
 def _random_brain_voxel(head: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     size = torch.tensor(head.shape, device=generator.device)
     for _ in range(1000):
@@ -186,17 +177,6 @@ def _random_mask(brain: torch.Tensor, generator: torch.Generator) -> torch.Tenso
         holes = smooth_noise(brain.shape, (1.0, 1.0, 1.0), 6.0, generator) > 2.2
         keep = keep & ~holes
     return keep
-
-
-def _blur(volume: torch.Tensor, neighbour: float) -> torch.Tensor:
-    """Partial volume: weigh each voxel with its two neighbours along every axis."""
-    taps = torch.tensor([neighbour, 1 - 2 * neighbour, neighbour], device=volume.device)
-    blurred = volume[None, None]
-    for axis in range(3):
-        shape, padding = [1, 1, 1, 1, 1], [0, 0, 0]
-        shape[2 + axis], padding[axis] = 3, 1
-        blurred = F.conv3d(blurred, taps.reshape(shape), padding=padding)
-    return blurred[0, 0]
 
 
 def _contrast(generator: torch.Generator) -> float:

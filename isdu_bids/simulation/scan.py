@@ -10,6 +10,7 @@ import torch
 
 from isdu_bids.physics.dipole import forward_field
 from isdu_bids.simulation.random_fields import smooth_noise
+from isdu_bids.simulation.sampling import partial_volume
 from isdu_bids.simulation.susceptibility import brain_mask, draw_susceptibility
 from isdu_bids.simulation.tissues import BRAIN, GREY_MATTER_SIGNAL, HEAD, SIGNALS, Signal
 from isdu_bids.units import hz_per_ppm
@@ -73,8 +74,10 @@ def simulate_scan(
     inside = draw_susceptibility(labels, voxel_size_mm, generator)
     inside = torch.where(brain, inside - inside[brain].mean(), 0.0)
     outside = _head_susceptibility(labels) * ~brain
+    inside, outside = partial_volume(inside, 0.25), partial_volume(outside, 0.25)
     local = forward_field(inside, voxel_size_mm, b0_direction)
-    background = forward_field(outside - 9.4, voxel_size_mm, b0_direction)
+    # relative to air, so that the space around the volume is air too
+    background = forward_field(outside - outside[0, 0, 0], voxel_size_mm, b0_direction)
     total = _shimmed(local + background, brain)
     frequency_hz = total * hz_per_ppm(field_strength_t)
 

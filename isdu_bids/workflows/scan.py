@@ -83,6 +83,7 @@ def init_scan_wf(
         MapField(
             echo_times_s=echo_times_s,
             field_strength_t=acquisition.field_strength_t,
+            b0_direction=b0_direction,
             offset=settings.offset,
             unwrapping=settings.unwrapping,
             combination=settings.combination,

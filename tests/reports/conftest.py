@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from isdu_bids.reports.figures import ScanFigures
+from isdu_bids.reports.figures import ScanFigures, draw_figures
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +32,9 @@ def head() -> ScanFigures:
         field_strength_t=3.0,
         echo_times_s=echo_times_s,
     )
+
+
+@pytest.fixture(scope="session")
+def drawn(head, tmp_path_factory) -> list[Path]:
+    """All figures of the head."""
+    return draw_figures(head, tmp_path_factory.mktemp("drawn") / "figures", "sub-01")

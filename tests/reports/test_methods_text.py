@@ -6,6 +6,7 @@ from isdu_bids.background.registry import BACKGROUND
 from isdu_bids.inversion.registry import INVERSION
 from isdu_bids.masking.masks import MASKS
 from isdu_bids.phase.combination import COMBINATION
+from isdu_bids.phase.relaxation import RELAXATION
 from isdu_bids.phase.unwrapping import UNWRAPPING
 from isdu_bids.reports.methods_text import (
     known_references,
@@ -44,7 +45,9 @@ def test_known_references_are_whole():
         assert re.search(r", (19|20)\d\d\.$", citation), doi
 
 
-@pytest.mark.parametrize("registry", [MASKS, UNWRAPPING, COMBINATION, BACKGROUND, INVERSION])
+@pytest.mark.parametrize(
+    "registry", [MASKS, UNWRAPPING, COMBINATION, RELAXATION, BACKGROUND, INVERSION]
+)
 def test_every_method_of_every_registry_can_be_cited(registry):
     """A new source belongs into data/reports/references.yml."""
     for method in registry.values():

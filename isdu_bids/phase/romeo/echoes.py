@@ -13,7 +13,6 @@ from isdu_bids.phase.romeo.growing import grow
 from isdu_bids.phase.romeo.weights import Edges
 from isdu_bids.phase.wrapping import TWO_PI, BoolArray, FloatArray, align_echoes, congruent, wrap
 
-
 #: A phase that differs by less from its prediction cannot be a turn off, noise allowing.
 _TRUSTED_RAD = np.pi / 2
 

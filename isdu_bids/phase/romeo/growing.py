@@ -51,8 +51,15 @@ def grow(
     return unwrapped, region
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _push(voxel, bins, region, queue, tops, steps):  # noqa: ANN001, ANN202
+@numba.njit(cache=True)
+def _push(
+    voxel: int,
+    bins: npt.NDArray[np.uint8],
+    region: npt.NDArray[np.int32],
+    queue: npt.NDArray[np.int32],
+    tops: npt.NDArray[np.int64],
+    steps: npt.NDArray[np.int64],
+) -> int:
     """Queue the edges from a visited voxel to unvisited ones; return the best bin among them."""
     best = N_BINS
     for axis in range(3):
@@ -69,8 +76,14 @@ def _push(voxel, bins, region, queue, tops, steps):  # noqa: ANN001, ANN202
     return best
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _grow(phase, bins, region, seeds, steps):  # noqa: ANN001, ANN202
+@numba.njit(cache=True)
+def _grow(
+    phase: FloatArray,
+    bins: npt.NDArray[np.uint8],
+    region: npt.NDArray[np.int32],
+    seeds: npt.NDArray[np.int64],
+    steps: npt.NDArray[np.int64],
+) -> None:
     # One last-in-first-out stack per bin. An edge enters the queue at most once, when the first of
     # its voxels is visited, so the stacks share one array in which each has room for its edges.
     bottoms = np.zeros(N_BINS, np.int64)

@@ -73,17 +73,6 @@ class Edges:
 
     def bins(self) -> npt.NDArray[np.uint8]:
         """Edge bins, shape ``(x, y, z, 3)``."""
-        bins = np.zeros((*self.mask.shape, 3), np.uint8)
-        _fill_bins(*self._arguments(), bins.reshape(-1, 3))
-        return bins
-
-    def voxel_quality(self) -> FloatArray:
-        """Mean quality of the six edges of each voxel in [0, 1]; a missing edge counts as 0."""
-        quality = np.zeros(self.mask.shape, np.float32)
-        _sum_qualities(*self._arguments(), quality.reshape(-1))
-        return quality / np.float32(6)
-
-    def _arguments(self) -> tuple[object, ...]:
         active = np.zeros(7, np.bool_)
         active[list(PRESETS[self.preset])] = True
         phase, mask = _flat(self.phase_rad), np.ascontiguousarray(self.mask).reshape(-1)
@@ -96,28 +85,50 @@ class Edges:
             active[4:] = False
         else:
             magnitude = _flat(self.magnitude)
-            half_bright = np.float32(np.percentile(magnitude[mask], 95) / 2)
-        ratio = np.float32(self.time_ratio)
-        return phase, second, ratio, magnitude, half_bright, mask, active, self.mask.shape
+            half_bright = np.float32(np.percentile(magnitude[mask], 95) / 2 + 1e-30)
+        ratio, shape = np.float32(self.time_ratio), self.mask.shape
+        bins = np.zeros((mask.size, 3), np.uint8)
+        _fill_bins(phase, second, ratio, magnitude, half_bright, active, mask, shape, bins)
+        return bins.reshape(*shape, 3)
+
+    def voxel_quality(self) -> FloatArray:
+        """Mean quality of the six edges of each voxel in [0, 1]; a missing edge counts as 0."""
+        bins = self.bins()
+        quality = np.where(bins == 0, 0, 1 - bins / np.float32(N_BINS - 1)).astype(np.float32)
+        total = quality.sum(axis=-1)
+        total[1:] += quality[:-1, ..., 0]
+        total[:, 1:] += quality[:, :-1, :, 1]
+        total[:, :, 1:] += quality[:, :, :-1, 2]
+        return total / np.float32(6)
 
 
 def _flat(volume: FloatArray) -> FloatArray:
     return np.ascontiguousarray(volume, np.float32).reshape(-1)
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def _wrapped(angle):  # noqa: ANN001, ANN202
+@numba.njit(inline="always")
+def _wrapped(angle: np.float32) -> np.float32:
     return angle - _TWO_PI * np.floor(angle / _TWO_PI + _HALF)
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def _straight(a, b, c):  # noqa: ANN001, ANN202
+@numba.njit(inline="always")
+def _straight(a: np.float32, b: np.float32, c: np.float32) -> np.float32:
     return max(np.float32(0), _ONE - abs(_wrapped(a - b - b + c)) * _HALF)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _quality(phase, second, ratio, magnitude, half_bright, active, i, step, inner):  # noqa: ANN001, ANN202
-    """Quality of the edge from voxel ``i`` to ``i + step``; ``inner``: both have outer neighbours."""
+@numba.njit(cache=True)
+def _quality(
+    phase: FloatArray,
+    second: FloatArray,
+    ratio: np.float32,
+    magnitude: FloatArray,
+    half_bright: np.float32,
+    active: BoolArray,
+    i: int,
+    step: int,
+    inner: bool,
+) -> np.float32:
+    """Quality of the edge from voxel ``i`` to ``i + step``; ``inner``: there are voxels beyond."""
     j = i + step
     gradient = _wrapped(phase[i] - phase[j])
     quality = _ONE
@@ -146,8 +157,18 @@ def _quality(phase, second, ratio, magnitude, half_bright, active, i, step, inne
     return quality
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _fill_bins(phase, second, ratio, magnitude, half_bright, mask, active, shape, bins):  # noqa: ANN001, ANN202
+@numba.njit(cache=True)
+def _fill_bins(
+    phase: FloatArray,
+    second: FloatArray,
+    ratio: np.float32,
+    magnitude: FloatArray,
+    half_bright: np.float32,
+    active: BoolArray,
+    mask: BoolArray,
+    shape: tuple[int, int, int],
+    bins: npt.NDArray[np.uint8],
+) -> None:
     steps = (shape[1] * shape[2], shape[2], 1)
     for x in range(shape[0]):
         for y in range(shape[1]):
@@ -165,25 +186,3 @@ def _fill_bins(phase, second, ratio, magnitude, half_bright, mask, active, shape
                         phase, second, ratio, magnitude, half_bright, active, i, step, inner
                     )
                     bins[i, axis] = max(1, int((_ONE - quality) * (N_BINS - 1) + _HALF))
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _sum_qualities(phase, second, ratio, magnitude, half_bright, mask, active, shape, total):  # noqa: ANN001, ANN202
-    steps = (shape[1] * shape[2], shape[2], 1)
-    for x in range(shape[0]):
-        for y in range(shape[1]):
-            for z in range(shape[2]):
-                i = (x * shape[1] + y) * shape[2] + z
-                if not mask[i]:
-                    continue
-                position = (x, y, z)
-                for axis in range(3):
-                    step, last = steps[axis], shape[axis] - 1
-                    if position[axis] == last or not mask[i + step]:
-                        continue
-                    inner = 0 < position[axis] < last - 1
-                    quality = _quality(
-                        phase, second, ratio, magnitude, half_bright, active, i, step, inner
-                    )
-                    total[i] += quality
-                    total[i + step] += quality

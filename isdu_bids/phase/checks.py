@@ -1,0 +1,189 @@
+"""Is this scan what it says it is? Echo times, polarity of slices, sign of the phase."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from isdu_bids.errors import DataError
+from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
+from isdu_bids.physics.dipole import forward_field
+
+#: No gradient echo is this long (s); in milliseconds most are.
+_LONGEST_ECHO_S = 0.5
+#: Susceptibility of tissue against air (ppm).
+_TISSUE_PPM = -9.4
+
+
+def check_echo_times(echo_times_s: Sequence[float]) -> tuple[str, ...]:
+    """Refuse impossible echo times; flag uneven ones.
+
+    Returns
+    -------
+    tuple of str
+        ``echo_missing`` where one gap is a whole multiple of all others, else
+        ``echo_spacing_uneven`` where gaps differ, else nothing.
+
+    Raises
+    ------
+    DataError
+        If a time is not positive, can only be milliseconds, or does not exceed the one before.
+
+    Examples
+    --------
+    >>> check_echo_times([0.004, 0.008, 0.016])
+    ('echo_missing',)
+    """
+    times = np.asarray(echo_times_s, float)
+    if times.size == 0 or not np.all(np.isfinite(times)) or np.any(times <= 0):
+        raise DataError(
+            f"EchoTime {list(echo_times_s)}: give a positive number of seconds per echo"
+        )
+    if times.max() > _LONGEST_ECHO_S:
+        raise DataError(
+            f"EchoTime {times.max():g} s can only be milliseconds; BIDS wants seconds, "
+            f"e.g. {times.max() / 1000:g}"
+        )
+    gaps = np.diff(times)
+    if np.any(gaps < 1e-6):
+        raise DataError(
+            f"EchoTime {list(echo_times_s)}: echo times must increase from echo to echo; "
+            "check the echo entities and the EchoTime of each sidecar"
+        )
+    if gaps.size < 2 or np.ptp(gaps) < 0.02 * gaps.min():
+        return ()
+    multiples = gaps / gaps.min()
+    whole = np.abs(multiples - np.rint(multiples)).max() < 0.02
+    return ("echo_missing",) if whole else ("echo_spacing_uneven",)
+
+
+def check_echo_numbers(echo_numbers: Sequence[int]) -> None:
+    """Refuse a scan whose echoes are not numbered 1, 2, 3, ...
+
+    Raises
+    ------
+    DataError
+        Naming the missing echoes.
+
+    Examples
+    --------
+    >>> check_echo_numbers([1, 3])
+    Traceback (most recent call last):
+    isdu_bids.errors.DataError: echo 2 is missing; add its files, or filter the echoes
+    """
+    missing = sorted(set(range(1, max(echo_numbers, default=0) + 1)) - set(echo_numbers))
+    if missing:
+        names = ", ".join(map(str, missing))
+        raise DataError(f"echo {names} is missing; add its files, or filter the echoes")
+
+
+def repair_slice_polarity(
+    phase_rad: FloatArray, magnitude: FloatArray
+) -> tuple[FloatArray, tuple[str, ...]]:
+    """Undo a phase that flips by pi from slice to slice, as some GE reconstructions leave it.
+
+    Along every axis the signals of neighbours are compared: where the sum of ``conj(S_k) S_k+1``
+    points backwards by more than half of its absolute sum, every second slice is turned by pi.
+
+    Parameters
+    ----------
+    phase_rad, magnitude
+        Shape ``(echo, x, y, z)``.
+
+    Returns
+    -------
+    phase_rad, flags
+        The repaired phase with the flag ``slice_polarity_repaired``, or the input and no flag.
+    """
+    repaired = phase_rad
+    flags: tuple[str, ...] = ()
+    for axis in range(1, 4):
+        n = phase_rad.shape[axis]
+        if n < 4:
+            continue
+        step = np.diff(repaired[0], axis=axis - 1)
+        lower, upper = (np.delete(magnitude[0], end, axis - 1) for end in (-1, 0))
+        weight = lower * upper
+        if (weight * np.cos(step)).sum() < -0.5 * weight.sum():
+            turn = np.float32(np.pi) * (np.arange(n) % 2).astype(np.float32)
+            repaired = wrap(repaired + turn.reshape([-1 if a == axis else 1 for a in range(4)]))
+            flags = ("slice_polarity_repaired",)
+    return repaired, flags
+
+
+@dataclass(frozen=True)
+class SignCheck:
+    """Whether paramagnetic sources come out positive.
+
+    Attributes
+    ----------
+    verdict
+        *right*, *reversed*, or *unclear* where the head does not show enough of its outline.
+    correlation
+        Of the measured field with the one that a head of tissue in air must have.
+    """
+
+    verdict: Literal["right", "reversed", "unclear"]
+    correlation: float
+
+
+def check_sign(
+    field_hz: FloatArray,
+    magnitude: FloatArray,
+    mask: BoolArray,
+    voxel_size_mm: Sequence[float],
+    b0_direction: Sequence[float],
+) -> SignCheck:
+    """Compare the total field with the field of the head's own shape.
+
+    Tissue is diamagnetic against the air around it and in its sinuses, which fixes the sign of the
+    background field in the brain, whatever the scanner. Both fields are freed of what a shim
+    changes (polynomials up to second order) before they are correlated.
+
+    Parameters
+    ----------
+    field_hz
+        Total field by the convention of this package, shape ``(x, y, z)``.
+    magnitude
+        First echo, or any other image of the whole head, same shape.
+    mask
+        Brain.
+    voxel_size_mm, b0_direction
+        From the affine.
+    """
+    bright = float(np.percentile(magnitude[mask], 50)) if mask.any() else 0.0
+    head = ndimage.binary_closing(magnitude > 0.2 * bright)
+    step = [max(1, round(4 / size)) for size in voxel_size_mm]
+    tissue = torch.from_numpy(_coarse(head, step))
+    size_mm = [size * n for size, n in zip(voxel_size_mm, step, strict=True)]
+    expected = forward_field(_TISSUE_PPM * tissue, size_mm, b0_direction).numpy()
+    inside = _coarse(mask, step) > 0.99
+    if inside.sum() < 200:
+        return SignCheck("unclear", 0.0)
+    measured = _coarse(np.where(mask, field_hz, 0), step)
+    correlation = float(
+        np.corrcoef(_without_shim(measured, inside), _without_shim(expected, inside))[0, 1]
+    )
+    if not np.isfinite(correlation) or abs(correlation) < 0.25:
+        return SignCheck("unclear", correlation if np.isfinite(correlation) else 0.0)
+    return SignCheck("right" if correlation > 0 else "reversed", correlation)
+
+
+def _coarse(volume: np.ndarray, step: Sequence[int]) -> FloatArray:
+    """Mean over blocks; what does not fill a block at the end is left out."""
+    n = [size // s for size, s in zip(volume.shape, step, strict=True)]
+    cropped = volume[tuple(slice(0, size * s) for size, s in zip(n, step, strict=True))]
+    blocks = cropped.reshape(n[0], step[0], n[1], step[1], n[2], step[2])
+    return blocks.mean(axis=(1, 3, 5), dtype=np.float32)
+
+
+def _without_shim(volume: FloatArray, inside: BoolArray) -> FloatArray:
+    x, y, z = (2 * (np.argwhere(inside) / inside.shape) - 1).T
+    terms = np.stack([x**0, x, y, z, x * x, y * y, z * z, x * y, y * z, x * z], axis=1)
+    values = volume[inside]
+    return np.asarray(values - terms @ np.linalg.lstsq(terms, values, rcond=None)[0], np.float32)

@@ -1,0 +1,151 @@
+r"""R2*, T2* and S0 from the magnitudes, ``M = S0 * exp(-R2* * TE)``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from isdu_bids.errors import DataError
+from isdu_bids.phase.wrapping import BoolArray, FloatArray
+from isdu_bids.registry import Method, Registry
+
+#: Slowest and fastest decay reported (1/s): a T2* of ten seconds and of half a millisecond.
+_R2STAR_RANGE = (0.1, 2000.0)
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """Transverse relaxation, shape ``(x, y, z)``, 0 outside the mask.
+
+    Attributes
+    ----------
+    r2star_per_s, t2star_s
+        Rate, and its inverse.
+    s0
+        Magnitude at echo time zero, in the units of the input.
+    """
+
+    r2star_per_s: FloatArray
+    t2star_s: FloatArray
+    s0: FloatArray
+
+
+def fit_relaxation(
+    magnitude: FloatArray, echo_times_s: Sequence[float], mask: BoolArray, method: str = "auto"
+) -> Relaxation:
+    """Relaxation by name; *auto* is ``arlo`` for even echo spacing, else ``loglinear``.
+
+    Parameters
+    ----------
+    magnitude
+        Shape ``(echo, x, y, z)``, at least three echoes.
+    echo_times_s
+        Echo times in seconds.
+    mask
+        Voxels to fit.
+    method
+        A name in :data:`RELAXATION`, or *auto*.
+
+    Raises
+    ------
+    DataError
+        With fewer than three echoes, or ``arlo`` on uneven spacing.
+    """
+    if len(magnitude) < 3:
+        raise DataError(f"R2* needs three echoes, the scan has {len(magnitude)}; switch R2* off")
+    if method == "auto":
+        method = "arlo" if _even(echo_times_s) else "loglinear"
+    signals = np.nan_to_num(magnitude[:, mask], posinf=0.0).astype(np.float32)
+    rate = RELAXATION[method](signals, np.asarray(echo_times_s, np.float32)[:, None])
+    rate = np.clip(np.nan_to_num(rate), *_R2STAR_RANGE)
+    decay = np.exp(-rate * np.asarray(echo_times_s, np.float32)[:, None])
+    s0 = (signals * decay).sum(axis=0) / (decay**2).sum(axis=0)
+    return Relaxation(*(_placed(values, mask) for values in (rate, 1 / rate, s0)))
+
+
+def arlo(signals: FloatArray, times: FloatArray) -> FloatArray:
+    r"""Auto-regression on linear operations: evenly spaced echoes, no logarithm, no iteration.
+
+    Simpson's rule makes the integral over three echoes ``dTE/3 (M0 + 4 M1 + M2)``, which equals
+    ``(M0 - M2) / R2*``; least squares over all triples in R2*, with the weights of the source.
+
+    References
+    ----------
+    Pei et al. 2015, doi:10.1002/mrm.25137.
+    """
+    if not _even(times.ravel()):
+        raise DataError("ARLO needs evenly spaced echoes; use loglinear or nonlinear")
+    spacing = times[1] - times[0]
+    first, middle, last = signals[:-2], signals[1:-1], signals[2:]
+    difference = first - last
+    integral = spacing / 3 * (first + 4 * middle + last)
+    numerator = (difference * (integral + spacing / 3 * difference)).sum(axis=0)
+    denominator = (integral**2 + spacing / 3 * integral * difference).sum(axis=0)
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+
+
+def loglinear(signals: FloatArray, times: FloatArray) -> FloatArray:
+    """Line through ``log M``, weighted by M^2 (the inverse variance of the logarithm)."""
+    weight = signals**2
+    total = np.maximum(weight.sum(axis=0), np.finfo(np.float32).tiny)
+    centred = times - (weight * times).sum(axis=0) / total
+    logarithm = np.log(np.maximum(signals, np.finfo(np.float32).tiny))
+    moment = (weight * centred**2).sum(axis=0)
+    slope = (weight * centred * logarithm).sum(axis=0)
+    return -np.divide(slope, moment, out=np.zeros_like(slope), where=moment > 0)
+
+
+def nonlinear(signals: FloatArray, times: FloatArray, iterations: int = 20) -> FloatArray:
+    """Least squares of ``S0 exp(-R2* TE)``: Gauss-Newton from the log-linear fit, S0 eliminated.
+
+    Steps are limited to half the present rate, which keeps every rate positive.
+    """
+    rate = np.clip(loglinear(signals, times), *_R2STAR_RANGE)
+    for _ in range(iterations):
+        decay = np.exp(-rate * times)
+        norm = (decay**2).sum(axis=0)
+        s0 = (signals * decay).sum(axis=0) / norm
+        # Derivative by the rate, less its part along the decay itself (variable projection).
+        slope = -times * decay
+        slope = slope - decay * (slope * decay).sum(axis=0) / norm
+        gradient = (slope * (signals - s0 * decay)).sum(axis=0)
+        curvature = np.maximum(s0 * (slope**2).sum(axis=0), np.finfo(np.float32).tiny)
+        step = np.clip(gradient / curvature, -rate / 2, rate / 2)
+        rate = np.clip(rate + step, *_R2STAR_RANGE)
+    return rate
+
+
+def _even(times: Sequence[float] | FloatArray) -> bool:
+    gaps = np.diff(np.asarray(times, float))
+    return bool(np.ptp(gaps) < 1e-4)
+
+
+def _placed(values: FloatArray, mask: BoolArray) -> FloatArray:
+    volume = np.zeros(mask.shape, np.float32)
+    volume[mask] = values
+    return volume
+
+
+RELAXATION = Registry(
+    "R2*",
+    Method(
+        "arlo",
+        "isdu_bids.phase.relaxation:arlo",
+        "ARLO: closed form for evenly spaced echoes.",
+        "10.1002/mrm.25137",
+    ),
+    Method(
+        "loglinear",
+        "isdu_bids.phase.relaxation:loglinear",
+        "Weighted line through the logarithm.",
+        "10.1002/mrm.25137",
+    ),
+    Method(
+        "nonlinear",
+        "isdu_bids.phase.relaxation:nonlinear",
+        "Least squares of the exponential.",
+        "10.1002/mrm.25137",
+    ),
+)

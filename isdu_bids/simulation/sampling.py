@@ -1,0 +1,30 @@
+"""From anatomy to voxels: labels on any grid, and partial volume."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def nearest_labels(head: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Labels at voxel coordinates ``(..., 3)``, 0 outside the volume."""
+    size = torch.tensor(head.shape, device=head.device)
+    index = points.round().long()
+    inside = ((index >= 0) & (index < size)).all(-1)
+    x, y, z = torch.minimum(index.clamp(min=0), size - 1).unbind(-1)
+    return torch.where(inside, head[x, y, z], 0)
+
+
+def partial_volume(volume: torch.Tensor, neighbour: float) -> torch.Tensor:
+    """Weigh each voxel with its two neighbours along every axis.
+
+    With ``neighbour`` = 1/4 nothing is left at the Nyquist frequency, where the dipole of an
+    oblique B0 would ring.
+    """
+    taps = torch.tensor([neighbour, 1 - 2 * neighbour, neighbour], device=volume.device)
+    blurred = F.pad(volume[None, None], (1,) * 6, mode="replicate")
+    for axis in range(3):
+        shape = [1, 1, 1, 1, 1]
+        shape[2 + axis] = 3
+        blurred = F.conv3d(blurred, taps.reshape(shape))
+    return blurred[0, 0]

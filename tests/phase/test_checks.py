@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import torch
+
+from isdu_bids.errors import DataError
+from isdu_bids.phase.checks import (
+    check_echo_numbers,
+    check_echo_times,
+    check_sign,
+    repair_slice_polarity,
+)
+from isdu_bids.phase.wrapping import wrap
+from isdu_bids.physics.dipole import forward_field
+
+SIZE_MM = (2.0, 2.0, 2.0)
+
+
+def test_even_echoes_pass():
+    assert check_echo_times([0.005, 0.010, 0.015]) == ()
+    assert check_echo_times([0.02]) == ()
+    assert check_echo_times([0.004, 0.012]) == ()
+
+
+def test_uneven_and_missing_echoes_are_told_apart():
+    assert check_echo_times([0.005, 0.010, 0.020, 0.025]) == ("echo_missing",)
+    assert check_echo_times([0.005, 0.010, 0.017]) == ("echo_spacing_uneven",)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([4.0, 8.0], "milliseconds.*e.g. 0.008"),
+        ([], "seconds"),
+        ([0.004, -0.008], "positive"),
+        ([0.004, float("nan")], "positive"),
+        ([0.008, 0.004], "must increase"),
+        ([0.004, 0.004], "must increase"),
+    ],
+)
+def test_impossible_echo_times_are_refused(times, message):
+    with pytest.raises(DataError, match=message):
+        check_echo_times(times)
+
+
+def test_missing_echo_numbers_are_named():
+    check_echo_numbers([1, 2, 3])
+    check_echo_numbers([])
+    with pytest.raises(DataError, match="echo 1, 3 is missing"):
+        check_echo_numbers([2, 4])
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_alternating_slices_are_repaired_up_to_a_constant(scan, axis):
+    n = scan.phase_rad.shape[axis]
+    flip = np.pi * (np.arange(n) % 2).reshape([-1 if a == axis else 1 for a in range(4)])
+    repaired, flags = repair_slice_polarity(wrap(scan.phase_rad + flip), scan.magnitude)
+    assert flags == ("slice_polarity_repaired",)
+    np.testing.assert_allclose(wrap(repaired - scan.phase_rad), 0, atol=1e-5)
+
+
+def test_sound_slices_are_left_alone(scan):
+    repaired, flags = repair_slice_polarity(scan.phase_rad, scan.magnitude)
+    assert flags == ()
+    assert repaired is scan.phase_rad
+
+
+@pytest.fixture(scope="module")
+def head():
+    """Tissue with a sinus under the brain, in air; its field after a linear shim."""
+    shape = (48, 52, 44)
+    x, y, z = np.meshgrid(*[(np.arange(n) - n / 2) * 4 for n in shape], indexing="ij")
+    tissue = (x / 70) ** 2 + (y / 85) ** 2 + (z / 70) ** 2 < 1
+    tissue &= x**2 + (y - 50) ** 2 + (z + 20) ** 2 > 15**2
+    brain = (x / 55) ** 2 + (y / 65) ** 2 + ((z - 10) / 45) ** 2 < 1
+    brain &= tissue
+    chi = torch.from_numpy(-9.4 * tissue.astype(np.float32))
+    field = 127.7 * forward_field(chi, (4, 4, 4), (0, 0, 1)).numpy()
+    return field - 0.3 * z.astype(np.float32), tissue.astype(np.float32), brain
+
+
+@pytest.mark.parametrize(("sign", "verdict"), [(1, "right"), (-1, "reversed")])
+def test_sign_is_read_from_the_outline_of_the_head(head, sign, verdict):
+    field, magnitude, brain = head
+    noise = np.random.default_rng(0).standard_normal(field.shape).astype(np.float32)
+    check = check_sign(sign * (field + noise), magnitude, brain, (4, 4, 4), (0, 0, 1))
+    assert check.verdict == verdict
+    assert sign * check.correlation > 0.9
+
+
+def test_sign_of_noise_is_unclear(head):
+    field, magnitude, brain = head
+    noise = np.random.default_rng(0).standard_normal(field.shape).astype(np.float32)
+    assert check_sign(noise, magnitude, brain, (4, 4, 4), (0, 0, 1)).verdict == "unclear"
+    empty = np.zeros_like(brain)
+    assert check_sign(field, magnitude, empty, SIZE_MM, (0, 0, 1)).verdict == "unclear"
