@@ -21,7 +21,7 @@ def voxel_size_mm(affine: npt.ArrayLike) -> Triple:
     matrix = np.asarray(affine, dtype=float)[:3, :3]
     sizes = np.linalg.norm(matrix, axis=0)
     if not np.all(np.isfinite(sizes)) or np.any(sizes <= 0) or abs(np.linalg.det(matrix)) < 1e-9:
-        raise DataError("the affine is singular; write a valid sform or qform into the NIfTI header")
+        raise DataError("the affine is singular; write a valid sform into the NIfTI header")
     return _triple(sizes)
 
 
@@ -52,7 +52,7 @@ def unit_vector(vector: npt.ArrayLike) -> Triple:
     array = np.asarray(vector, dtype=float)
     norm = np.linalg.norm(array)
     if array.shape != (3,) or not np.isfinite(norm) or norm == 0:
-        raise DataError(f"B0 direction {vector} is no 3-vector; give three finite numbers, e.g. 0 0 1")
+        raise DataError(f"B0 direction {vector!r} is no 3-vector; give three numbers, e.g. 0 0 1")
     return _triple(array / norm)
 
 

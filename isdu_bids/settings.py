@@ -1,4 +1,4 @@
-"""What a run does, as frozen dataclasses that travel as TOML. Importing this has no side effects."""
+"""What a run does, as frozen dataclasses that travel as TOML."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Settings:
     unwrapping: str = "romeo"
     combination: str = "phase_snr"
     mask: str = "combined"
-    background: str = "vsharp"
+    background: str = "jdf"
     inversion: str = "isdu"
     weights: str = "isdu_preliminary"
     reference: str = "whole-mask"

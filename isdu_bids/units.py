@@ -8,7 +8,7 @@ Inside the package fields are in ppm of B0; files on disk follow BIDS (field map
 from __future__ import annotations
 
 from math import pi
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from isdu_bids.errors import DataError
 
@@ -28,19 +28,19 @@ def hz_per_ppm(field_strength_t: float) -> float:
     """
     if not 0.01 <= field_strength_t <= 25:
         raise DataError(
-            f"MagneticFieldStrength is {field_strength_t} T; give a value in tesla between 0.01 and 25"
+            f"MagneticFieldStrength is {field_strength_t} T; give tesla, between 0.01 and 25"
         )
     return GYROMAGNETIC_RATIO_HZ_PER_T * 1e-6 * field_strength_t
 
 
 def hz_to_ppm(field_hz: Array, field_strength_t: float) -> Array:
     """Convert a field from Hz to ppm of B0."""
-    return field_hz / hz_per_ppm(field_strength_t)  # type: ignore[operator, no-any-return]
+    return cast(Array, cast(Any, field_hz) / hz_per_ppm(field_strength_t))
 
 
 def ppm_to_hz(field_ppm: Array, field_strength_t: float) -> Array:
     """Convert a field from ppm of B0 to Hz."""
-    return field_ppm * hz_per_ppm(field_strength_t)  # type: ignore[operator, no-any-return]
+    return cast(Array, cast(Any, field_ppm) * hz_per_ppm(field_strength_t))
 
 
 def rad_per_ppm(field_strength_t: float, echo_time_s: float) -> float:

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 
-
 @pytest.fixture
 def generator() -> torch.Generator:
     """Seeded source of random numbers."""

@@ -16,7 +16,9 @@ def check_linear(operator: Operator, a: torch.Tensor, b: torch.Tensor, tolerance
     assert relative_difference(combined, separate) <= tolerance
 
 
-def check_self_adjoint(operator: Operator, a: torch.Tensor, b: torch.Tensor, tolerance: float) -> None:
+def check_self_adjoint(
+    operator: Operator, a: torch.Tensor, b: torch.Tensor, tolerance: float
+) -> None:
     """``<f(a), b> = <a, f(b)>`` relative to the size of the vectors."""
     left, right = torch.sum(operator(a) * b), torch.sum(a * operator(b))
     scale = operator(a).norm() * b.norm()

@@ -21,7 +21,7 @@ def pdf(
     voxel_size_mm: Vector,
     b0_direction: Vector,
     field_sd_ppm: torch.Tensor | None = None,
-    margin_mm: float = 30.0,
+    margin_mm: float = 10.0,
     tolerance: float = 1e-3,
     iterations: int = 60,
 ) -> LocalField:

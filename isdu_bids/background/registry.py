@@ -50,7 +50,7 @@ BACKGROUND = Registry(
     Method(
         "jdf",
         jdf,
-        "JDF: dipoles outside and inside the mask fitted together (Gaussian priors), after LBV.",
+        "JDF: dipoles outside and inside the mask fitted together, after LBV, without outliers.",
         "10.1002/mrm.26331",
     ),
 )

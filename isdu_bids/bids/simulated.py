@@ -57,7 +57,9 @@ def write_simulated_scan(
                 "MagneticFieldStrength": field_strength_t,
                 "Manufacturer": "isdu-bids simulation",
             }
-            write_json(folder / f"{name}.json", sidecar | ({"Units": "rad"} if part == "phase" else {}))
+            write_json(
+                folder / f"{name}.json", sidecar | ({"Units": "rad"} if part == "phase" else {})
+            )
     truth = dataset / TRUTH_FOLDER / f"sub-{subject}"
     inside = scan.brain_mask.numpy()
     volumes = {
@@ -74,5 +76,7 @@ def write_simulated_scan(
         write_json(path.with_name(path.name.replace(".nii.gz", ".json")), fields)
     path = truth / "anat" / f"sub-{subject}_desc-brain_mask.nii.gz"
     save_volume(inside.astype(np.uint8), affine, path)
-    write_json(path.with_name(path.name.replace(".nii.gz", ".json")),
-               {"Type": "Brain", "Description": "Simulated truth"})  # fmt: skip
+    write_json(
+        path.with_name(path.name.replace(".nii.gz", ".json")),
+        {"Type": "Brain", "Description": "Simulated truth"},
+    )

@@ -1,0 +1,1 @@
+"""Command lines: the BIDS App `isdu-bids` and the toolbox `isdu-qsm`."""

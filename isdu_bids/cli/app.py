@@ -35,8 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"isdu-bids: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("isdu-bids: interrupted; the same command with the same --work-dir goes on from here",
-              file=sys.stderr)  # fmt: skip
+        print(
+            "isdu-bids: interrupted; the same command with the same --work-dir goes on from here",
+            file=sys.stderr,
+        )
         return 130
 
 

@@ -85,6 +85,8 @@ def compare(truth: Path, output: Path) -> str:
             f"   slope {slope(estimate, reference, inside):5.2f}"
         )
     lines.append(f"  {'brain mask':15s} Dice {dice(mask, brain):6.3f}")
-    lines.append(f"  {'coverage':15s} {100 * (valid & brain).sum() / brain.sum():6.1f} % of the brain")
+    lines.append(
+        f"  {'coverage':15s} {100 * (valid & brain).sum() / brain.sum():6.1f} % of the brain"
+    )
     lines.append(f"\nReport: {(output / 'sub-01.html').absolute()}")
     return "\n".join(lines)

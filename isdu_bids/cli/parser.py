@@ -1,4 +1,4 @@
-"""Command line of the BIDS App. Imports neither torch, Nipype nor PyBIDS, so that help is instant."""
+"""Command line of the BIDS App; help is instant, as torch, Nipype and PyBIDS are not imported."""
 
 from __future__ import annotations
 
@@ -57,70 +57,154 @@ def build_parser() -> Parser:
 
     group = parser.add_argument_group("which scans")
     group.add_argument(
-        "--participant-label", "--participant_label", nargs="+", metavar="LABEL",
+        "--participant-label",
+        "--participant_label",
+        nargs="+",
+        metavar="LABEL",
         help="subjects, with or without sub- (default: all)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--session-label", "--session_label", "--session-id", nargs="+", metavar="LABEL",
+        "--session-label",
+        "--session_label",
+        "--session-id",
+        nargs="+",
+        metavar="LABEL",
         help="sessions, with or without ses- (default: all)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--bids-filter-file", type=Path, metavar="JSON",
+        "--bids-filter-file",
+        type=Path,
+        metavar="JSON",
         help='PyBIDS entities of the scans to take, e.g. {"megre": {"acquisition": "qsm"}}',
-    )  # fmt: skip
-    group.add_argument("--bids-database-dir", type=Path, metavar="DIR",
-                       help="folder of a PyBIDS index, made there if absent")  # fmt: skip
-    group.add_argument("--skip-bids-validation", "--skip_bids_validation", action="store_true",
-                       help="do not run the BIDS validator on the input")  # fmt: skip
-    group.add_argument("-d", "--derivatives", nargs="+", default=[], metavar="[NAME=]PATH",
-                       help="derivative datasets with brain masks to use")  # fmt: skip
+    )
     group.add_argument(
-        "--mask-pattern", metavar="GLOB",
+        "--bids-database-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of a PyBIDS index, made there if absent",
+    )
+    group.add_argument(
+        "--skip-bids-validation",
+        "--skip_bids_validation",
+        action="store_true",
+        help="do not run the BIDS validator on the input",
+    )
+    group.add_argument(
+        "-d",
+        "--derivatives",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]PATH",
+        help="derivative datasets with brain masks to use",
+    )
+    group.add_argument(
+        "--mask-pattern",
+        metavar="GLOB",
         help="your own brain masks: a glob below the dataset or a derivative, with {subject}, "
         "{session}, {acquisition}, {run}",
-    )  # fmt: skip
+    )
 
     group = parser.add_argument_group("methods")
-    group.add_argument("--offset", choices=OFFSETS, default=default.offset,
-                       help="phase offset to remove; auto: monopolar for two echoes or more "
-                       "(default: %(default)s)")  # fmt: skip
+    group.add_argument(
+        "--offset",
+        choices=OFFSETS,
+        default=default.offset,
+        help="phase offset to remove; auto: monopolar for two echoes or more "
+        "(default: %(default)s)",
+    )
     _add_choice(group, "--unwrapping", UNWRAPPING, default.unwrapping)
     _add_choice(group, "--combination", COMBINATION, default.combination)
     _add_choice(group, "--mask", MASKS, default.mask)
     _add_choice(group, "--background", BACKGROUND, default.background)
     _add_choice(group, "--inversion", INVERSION, default.inversion)
-    group.add_argument("--weights", default=default.weights, metavar="NAME|PATH",
-                       help="weights of the network (default: %(default)s)")  # fmt: skip
-    group.add_argument("--reference", choices=REFERENCES, default=default.reference,
-                       help="region whose mean is set to zero (default: %(default)s)")  # fmt: skip
-    group.add_argument("--phase-range", type=float, nargs=2, metavar=("LOW", "HIGH"),
-                       help="stored values of one turn of phase, where they cannot be recognised")  # fmt: skip
-    group.add_argument("--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"),
-                       help="B0 along the voxel axes, where the affine is wrong")  # fmt: skip
+    group.add_argument(
+        "--weights",
+        default=default.weights,
+        metavar="NAME|PATH",
+        help="weights of the network (default: %(default)s)",
+    )
+    group.add_argument(
+        "--reference",
+        choices=REFERENCES,
+        default=default.reference,
+        help="region whose mean is set to zero (default: %(default)s)",
+    )
+    group.add_argument(
+        "--phase-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="stored values of one turn of phase, if they are not recognised",
+    )
+    group.add_argument(
+        "--b0-direction",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="B0 along the voxel axes, where the affine is wrong",
+    )
 
     group = parser.add_argument_group("resources")
-    group.add_argument("--nprocs", "--nthreads", "--n-cpus", "--n_cpus", dest="n_procs",
-                       type=_positive, default=_available_cpus(), metavar="N",
-                       help="processes (default: the processors at hand, %(default)s)")  # fmt: skip
-    group.add_argument("--omp-nthreads", type=_positive, metavar="N",
-                       help="threads of each process (default: processes / steps in parallel)")  # fmt: skip
-    group.add_argument("--mem", "--mem-mb", "--mem_mb", dest="memory_gb", type=_memory_gb,
-                       metavar="MB|nG", help="memory limit: MB, or with suffix K, M, G, T")  # fmt: skip
-    group.add_argument("--device", type=device_name, default=default.device,
-                       help="auto, cpu, cuda or cuda:N (default: %(default)s)")  # fmt: skip
-    group.add_argument("--use-plugin", "--nipype-plugin-file", type=Path, metavar="YAML",
-                       help="Nipype plugin and its arguments")  # fmt: skip
+    group.add_argument(
+        "--nprocs",
+        "--nthreads",
+        "--n-cpus",
+        "--n_cpus",
+        dest="n_procs",
+        type=_positive,
+        default=_available_cpus(),
+        metavar="N",
+        help="processes (default: the processors at hand, %(default)s)",
+    )
+    group.add_argument(
+        "--omp-nthreads",
+        type=_positive,
+        metavar="N",
+        help="threads of each process (default: processes / steps in parallel)",
+    )
+    group.add_argument(
+        "--mem",
+        "--mem-mb",
+        "--mem_mb",
+        dest="memory_gb",
+        type=_memory_gb,
+        metavar="MB|nG",
+        help="memory limit: MB, or with suffix K, M, G, T",
+    )
+    group.add_argument(
+        "--device",
+        type=device_name,
+        default=default.device,
+        help="auto, cpu, cuda or cuda:N (default: %(default)s)",
+    )
+    group.add_argument(
+        "--use-plugin",
+        "--nipype-plugin-file",
+        type=Path,
+        metavar="YAML",
+        help="Nipype plugin and its arguments",
+    )
 
     group = parser.add_argument_group("running")
-    group.add_argument("-w", "--work-dir", "--work_dir", type=Path, default=Path("work"),
-                       help="intermediate results; a rerun redoes only what changed "
-                       "(default: %(default)s)")  # fmt: skip
+    group.add_argument(
+        "-w",
+        "--work-dir",
+        "--work_dir",
+        type=Path,
+        default=Path("work"),
+        help="intermediate results; a rerun redoes only what changed (default: %(default)s)",
+    )
     group.add_argument("--stop-on-first-crash", action="store_true", help="stop at the first error")
-    group.add_argument("--reports-only", action="store_true",
-                       help="write the reports again, compute nothing")  # fmt: skip
+    group.add_argument(
+        "--reports-only", action="store_true", help="write the reports again, compute nothing"
+    )
     group.add_argument("--dry-run", action="store_true", help="list the scans found and stop")
-    group.add_argument("--config-file", type=Path, metavar="TOML",
-                       help="take the options of an earlier run; the command line wins")  # fmt: skip
+    group.add_argument(
+        "--config-file",
+        type=Path,
+        metavar="TOML",
+        help="take the options of an earlier run; the command line wins",
+    )
     group.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: all")
     group.add_argument("--notrack", action="store_true", help=argparse.SUPPRESS)
     return parser
@@ -139,9 +223,9 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.config_file is None:
         return options
     defaults = vars(options).keys() - _NOT_FROM_FILE
-    values: dict[str, object] = {}
-    for section in read_toml(options.config_file).values():
-        values |= section if isinstance(section, dict) else {}
+    values = read_toml(options.config_file).get("options")
+    if not isinstance(values, dict):
+        raise UsageError(f"{options.config_file}: the section [options] is missing")
     if unknown := sorted(values.keys() - vars(options).keys()):
         raise UsageError(f"{options.config_file}: unknown option {unknown[0]!r}")
     parser.set_defaults(

@@ -20,19 +20,34 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
 
     demo = commands.add_parser("demo", help="simulate a head, run isdu-bids on it, compare")
-    demo.add_argument("folder", type=Path, nargs="?", default=Path("isdu-demo"),
-                      help="where to write (default: %(default)s)")  # fmt: skip
+    demo.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path("isdu-demo"),
+        help="where to write (default: %(default)s)",
+    )
     demo.add_argument("--seed", type=int, default=0, help="of the simulation")
     demo.set_defaults(action=_demo)
 
     train = commands.add_parser("train", help="train an ISDU-QSMNet on simulated anatomy")
     train.add_argument("config", type=Path, help="TOML file, see docs/training.md")
-    train.add_argument("--heads", type=Path, nargs="+", required=True, metavar="LABELS",
-                       help="label maps (NIfTI, 1 mm, FreeSurfer labels) to train on")  # fmt: skip
+    train.add_argument(
+        "--heads",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="LABELS",
+        help="label maps (NIfTI, 1 mm, FreeSurfer labels) to train on",
+    )
     train.add_argument("--validation-heads", type=Path, nargs="+", required=True, metavar="LABELS")
     train.add_argument("-o", "--output", type=Path, required=True, help="folder; resumed if there")
-    train.add_argument("--warm-start", type=Path, metavar="WEIGHTS",
-                       help="K = 1 weights copied into every iteration")  # fmt: skip
+    train.add_argument(
+        "--warm-start",
+        type=Path,
+        metavar="WEIGHTS",
+        help="K = 1 weights copied into every iteration",
+    )
     train.add_argument("--device", type=device_name, default="auto")
     train.set_defaults(action=_train)
 
@@ -61,6 +76,8 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    import torch
+
     from isdu_bids.images import load_labels
     from isdu_bids.physics.device import resolve_device
     from isdu_bids.training.config import load_config
@@ -68,8 +85,8 @@ def _train(options: argparse.Namespace) -> None:
 
     path = train(
         load_config(options.config),
-        [load_labels(head) for head in options.heads],
-        [load_labels(head) for head in options.validation_heads],
+        [torch.from_numpy(load_labels(head)) for head in options.heads],
+        [torch.from_numpy(load_labels(head)) for head in options.validation_heads],
         options.output,
         device=str(resolve_device(options.device)),
         warm_start=options.warm_start,
@@ -84,8 +101,10 @@ def _weights(options: argparse.Namespace) -> None:
         weights = load_weights(name)
         network = weights.network.architecture
         kind = "shared" if network.shared else "unshared"
-        print(f"{weights.name}  K={network.iterations} {kind}, depth {network.depth}, "
-              f"{network.features} features\n  sha256 {weights.sha256}\n  {weights.description}")  # fmt: skip
+        print(
+            f"{weights.name}  K={network.iterations} {kind}, depth {network.depth}, "
+            f"{network.features} features\n  sha256 {weights.sha256}\n  {weights.description}"
+        )
 
 
 if __name__ == "__main__":

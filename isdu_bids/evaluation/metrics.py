@@ -28,7 +28,7 @@ def nrmse_percent(estimate: Volume, truth: Volume, mask: Volume) -> float:
 
 
 def slope(estimate: Volume, truth: Volume, mask: Volume) -> float:
-    """Regression slope of the estimate on the truth inside the mask: 1 is neither too flat nor steep."""
+    """Regression slope of the estimate on the truth inside the mask; below 1 it is too flat."""
     a, b = estimate[mask].astype(np.float64), truth[mask].astype(np.float64)
     b = b - b.mean()
     return float(a @ b / (b @ b))

@@ -1,0 +1,1 @@
+"""Nipype interfaces: files in, one call into the packages below, files out."""

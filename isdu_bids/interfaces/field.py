@@ -14,13 +14,13 @@ from isdu_bids.background.registry import BACKGROUND
 from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import Step
 from isdu_bids.masking.masks import MASKS
+from isdu_bids.masking.trusted import trusted_mask
 from isdu_bids.phase.mapping import map_field
 from isdu_bids.phase.relaxation import fit_relaxation
 from isdu_bids.phase.romeo import voxel_quality
 from isdu_bids.phase.scaling import decide_phase_scaling, explicit_scaling
 from isdu_bids.physics.device import run_on
 from isdu_bids.units import hz_to_ppm
-
 
 _DOI = re.compile(r" \(doi:(\S+?)\)")
 
@@ -50,8 +50,8 @@ class LoadScan(Step):
         inputs = self.inputs
         if inputs.real_files:
             magnitude, phase = images.load_real_imag(inputs.real_files, inputs.imag_files)
-            scale, flags = "computed from real and imaginary parts", ()
-            phase_rad = phase.data
+            scale = "computed from real and imaginary parts"
+            phase_rad, flags = phase.data, tuple[str, ...]()
         else:
             magnitude = images.load_stack(inputs.magnitude_files)
             phase = images.load_stack(inputs.phase_files)
@@ -68,9 +68,7 @@ class LoadScan(Step):
             phase_rad, flags = scaling.to_radians(phase.data), scaling.flags
             scale = f"{scaling.name}: {scaling.reason}"
         # NaN stays in the phase alone: field mapping takes those voxels out of the mask
-        self._save(
-            runtime, phase.affine, magnitude=np.nan_to_num(magnitude.data), phase=phase_rad
-        )
+        self._save(runtime, phase.affine, magnitude=np.nan_to_num(magnitude.data), phase=phase_rad)
         self._note(runtime, flags=flags, phase_scaling=scale)
         return runtime
 
@@ -160,7 +158,7 @@ class MapField(Step):
             field_ppm=hz_to_ppm(fit.field_hz, inputs.field_strength_t),
             field_sd_ppm=hz_to_ppm(fit.field_sd_hz, inputs.field_strength_t),
             quality=fit.quality,
-            mask=mask.data > 0,
+            mask=trusted_mask(mask.data > 0, fit.quality),
         )
         sentences = [(_DOI.sub("", text), " ".join(_DOI.findall(text))) for text in fit.steps]
         self._note(

@@ -81,9 +81,7 @@ def csf_region(
     hit = np.argwhere(mask)
     low, high = hit.min(0), hit.max(0) + 1
     trim = (high - low) * (1 - _CENTRAL_FRACTION) / 2
-    box = tuple(
-        slice(int(a + t), int(b - t)) for a, b, t in zip(low, high, trim, strict=True)
-    )
+    box = tuple(slice(int(a + t), int(b - t)) for a, b, t in zip(low, high, trim, strict=True))
     central[box] = True
     slow = mask & central & (r2star_per_s > 0) & (r2star_per_s < _MAX_CSF_R2STAR)
     slow = ndimage.binary_opening(slow)

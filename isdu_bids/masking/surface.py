@@ -33,7 +33,7 @@ def brain_surface_mask(
     voxel_size_mm: Sequence[float],
     *,
     fraction: float = 0.6,
-    iterations: int = 1000,
+    iterations: int = 300,
 ) -> BoolArray:
     """Inside of the inflated surface.
 
@@ -50,7 +50,7 @@ def brain_surface_mask(
     """
     sizes = np.asarray(voxel_size_mm, float)
     levels = _Levels.of(image, sizes)
-    mesh = _Mesh.icosphere(4)
+    mesh = _Mesh.icosphere(3)
     points = levels.centre_mm + mesh.vertices * (levels.radius_mm / 2)
     depths_mm = np.arange(0, _DARK_DEPTH_MM + 0.1, max(1.0, float(sizes.min())))
     for _ in range(iterations):

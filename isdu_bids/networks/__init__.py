@@ -1,0 +1,1 @@
+"""Unrolled networks, their weights and their inference."""

@@ -1,4 +1,4 @@
-"""Weights files: our own (safetensors, with the architecture inside) and the published PyTorch ones."""
+"""Weights files: our own (safetensors, architecture inside) and the published PyTorch ones."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ def _load_published(path: Path, iterations: int) -> tuple[ISDUQSMNet, str]:
     except Exception as error:
         raise DataError(f"{path}: not a PyTorch state dict that loads safely ({error})") from error
     shared = "model_0" not in content
-    copies = [content] if shared else [
-        content[f"model_{k}"] for k in range(int(content["K_unrolling"]))
-    ]
+    copies = (
+        [content] if shared else [content[f"model_{k}"] for k in range(int(content["K_unrolling"]))]
+    )
     network = ISDUQSMNet(
         Architecture(
             iterations=iterations if shared else len(copies),

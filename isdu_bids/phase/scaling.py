@@ -96,8 +96,8 @@ def explicit_scaling(range_min: float, range_max: float) -> PhaseScaling:
 
     Examples
     --------
-    >>> explicit_scaling(-4096, 4096).to_radians([2048]).round(4).tolist()
-    [1.5708000421524048]
+    >>> explicit_scaling(-2, 2).slope
+    1.5707963267948966
     """
     if not range_max > range_min:
         raise DataError(

@@ -1,0 +1,1 @@
+"""Dipole and spherical kernels, padding, devices."""

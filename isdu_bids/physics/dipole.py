@@ -117,7 +117,9 @@ def data_consistency(
     return torch.fft.irfftn(solution_k, s=shape, dim=axes)
 
 
-def forward_field(chi_ppm: torch.Tensor, voxel_size_mm: Vector, b0_direction: Vector) -> torch.Tensor:
+def forward_field(
+    chi_ppm: torch.Tensor, voxel_size_mm: Vector, b0_direction: Vector
+) -> torch.Tensor:
     """Field (ppm) of a susceptibility distribution (ppm), free of wrap-around.
 
     The volume is zero-padded to twice its size, so that the periodic images of a source stay

@@ -1,0 +1,1 @@
+"""Simulated heads, patches and scans."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import acos, cos, radians, sin
 
 import torch
+import torch.nn.functional as F
 
 from isdu_bids.errors import DataError
 from isdu_bids.physics.dipole import convolve, dipole_kernel

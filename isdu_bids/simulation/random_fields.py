@@ -24,7 +24,10 @@ def smooth_noise(
     White noise on a grid of that spacing, interpolated linearly and rescaled: linear interpolation
     of independent samples lowers the variance to (2/3)^3 on average.
     """
-    coarse = [max(2, round(n * size / length_mm) + 1) for n, size in zip(shape, voxel_size_mm)]
+    coarse = [
+        max(2, round(n * size / length_mm) + 1)
+        for n, size in zip(shape, voxel_size_mm, strict=True)
+    ]
     if all(c >= n for c, n in zip(coarse, shape, strict=True)):
         return torch.randn(tuple(shape), generator=generator, device=generator.device)
     noise = torch.randn((1, 1, *coarse), generator=generator, device=generator.device)

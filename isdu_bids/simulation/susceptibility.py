@@ -1,4 +1,4 @@
-"""Susceptibility of a brain drawn from its label map: regional means, texture, vessels, iron, lesions.
+"""Susceptibility of a brain from its label map: regional means, texture, vessels, iron, lesions.
 
 Texture and vessels matter most: a network trained on piecewise-constant anatomy loses 17 points
 of NRMSE on real-like susceptibility.
@@ -91,9 +91,7 @@ def _focal_sources(
         candidates = torch.nonzero(where)
         if len(candidates) == 0:
             return
-        pick = torch.randint(
-            len(candidates), (), generator=generator, device=generator.device
-        )
+        pick = torch.randint(len(candidates), (), generator=generator, device=generator.device)
         inside = blob(labels.shape, voxel_size_mm, candidates[pick], radius_mm, generator)
         sources.append((inside * brain, chi_ppm))
 

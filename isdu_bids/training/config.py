@@ -67,5 +67,7 @@ def load_config(path: Path) -> TrainingConfig:
 def _build(kind: type[Any], values: dict[str, Any], path: Path) -> Any:
     known = {field.name for field in fields(kind)}
     if unknown := sorted(set(values) - known):
-        raise UsageError(f"{path}: unknown key {unknown[0]!r}; known keys: {', '.join(sorted(known))}")
+        raise UsageError(
+            f"{path}: unknown key {unknown[0]!r}; known keys: {', '.join(sorted(known))}"
+        )
     return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})

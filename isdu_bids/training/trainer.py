@@ -52,7 +52,8 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
-    network = ISDUQSMNet(config.architecture).to(device, memory_format=torch.channels_last_3d)
+    network = ISDUQSMNet(config.architecture).to(device)
+    network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     generator = torch.Generator(device).manual_seed(config.seed)
     heads = [head.to(device) for head in heads]
@@ -177,7 +178,9 @@ def _log(
     folder: Path, step: int, loss: float, nrmse: float, rate: float, network: ISDUQSMNet
 ) -> None:
     lambdas = [round(float(value), 4) for value in network.lambdas.detach()]
-    logger.info("step %d: loss %.4f, validation NRMSE %.2f %%, lambda %s", step, loss, nrmse, lambdas)
+    logger.info(
+        "step %d: loss %.4f, validation NRMSE %.2f %%, lambda %s", step, loss, nrmse, lambdas
+    )
     path = folder / LOG_FILE
     is_new = not path.exists()
     with path.open("a", newline="") as stream:

@@ -1,0 +1,1 @@
+"""Nipype workflows: wiring and execution."""

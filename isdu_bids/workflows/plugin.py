@@ -49,7 +49,7 @@ class ResilientMultiProc(MultiProcPlugin):
 
     def _renew_pool(self) -> None:
         self.pool.shutdown(wait=False)
-        self.pool = ProcessPoolExecutor(
+        self.pool: ProcessPoolExecutor = ProcessPoolExecutor(
             max_workers=self.processors,
             initializer=process_initializer,
             initargs=(self._cwd,),

@@ -24,8 +24,6 @@ class Progress:
         elapsed_s = time.monotonic() - self.started_s
         scan, step = node.fullname.split(".")[-2:]
         mark = "FAILED" if status == "exception" else "done"
-        line = (
-            f"[{self.done}/{self.n_steps}] {elapsed_s:6.0f} s  {scan.replace('_', '-')}: {step} {mark}"
-        )
+        line = f"[{self.done}/{self.n_steps}] {elapsed_s:6.0f} s  {scan}: {step} {mark}"
         end = "\x1b[K\r" if self.interactive and self.done < self.n_steps else "\n"
         print(line, end=end, file=sys.stderr, flush=True)

@@ -49,7 +49,9 @@ def write_reports(
     for subject in subjects:
         folder = log_folder(output_dir, subject)
         found = [json.loads(path.read_text()) for path in sorted(folder.glob(f"*{_SUFFIX}"))]
-        own = {name: why for name, why in failures.items() if name.split("_")[0] == f"sub-{subject}"}
+        own = {
+            name: why for name, why in failures.items() if name.split("_")[0] == f"sub-{subject}"
+        }
         if not found and not own:
             continue
         # what failed in this run must not pass for a result of it
@@ -86,7 +88,7 @@ def summary_of(content: Mapping[str, Any]) -> ScanSummary:
 
 
 def about(command: str) -> dict[str, str]:
-    """What made the report."""
+    """Tell what made the report."""
     return {
         "Command": command,
         "Date": f"{datetime.now():%Y-%m-%d %H:%M}",

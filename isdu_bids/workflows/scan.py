@@ -11,7 +11,13 @@ from nipype.pipeline import engine as pe
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.geometry import Triple
 from isdu_bids.interfaces.chi import InvertField, ReferenceChi
-from isdu_bids.interfaces.field import LoadScan, MapField, MapRelaxation, MaskBrain, RemoveBackground
+from isdu_bids.interfaces.field import (
+    LoadScan,
+    MapField,
+    MapRelaxation,
+    MaskBrain,
+    RemoveBackground,
+)
 from isdu_bids.interfaces.outputs import DrawFigures, MeasureQuality, WriteDerivatives
 from isdu_bids.settings import Settings
 from isdu_bids.workflows.memory import Memory

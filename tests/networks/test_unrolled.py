@@ -19,7 +19,8 @@ def small_network(**changes) -> ISDUQSMNet:
 
 
 @pytest.mark.parametrize(
-    ("depth", "parameters"), [(10, 225_536), (12, 280_960), (14, 336_384), (16, 391_808), (18, 447_232)]
+    ("depth", "parameters"),
+    [(10, 225_536), (12, 280_960), (14, 336_384), (16, 391_808), (18, 447_232)],
 )
 def test_denoiser_sizes_are_those_of_the_paper(depth, parameters):
     """Published counts are two higher: they include lambda and the frozen exponent p."""
@@ -42,7 +43,7 @@ def test_unshared_has_one_denoiser_and_lambda_per_iteration():
 
 
 def test_iterates_satisfy_their_normal_equations(generator):
-    """(D^2 + lambda) chi = D y + lambda z before masking, on the channel that the data constrain."""
+    """(D^2 + lambda) chi = D y + lambda z, on the channel that the data constrain."""
     network = small_network()
     shape = (12, 10, 14)
     kernel = dipole_kernel(shape, (1, 1, 2), (0, 0.6, 0.8))

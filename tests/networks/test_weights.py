@@ -53,7 +53,13 @@ def test_unshared_published_format(tmp_path):
     """A dict of K state dicts in the published key names, as written from their training code."""
     torch.manual_seed(0)
     original = small_network(depth=18, features=32, iterations=2)
-    names = {"head": "gen.0", "blocks": "gen.2", "tail1": "gen.3", "tail2": "gen.5", "tail3": "gen.7"}
+    names = {
+        "head": "gen.0",
+        "blocks": "gen.2",
+        "tail1": "gen.3",
+        "tail2": "gen.5",
+        "tail3": "gen.7",
+    }
     content = {"K_unrolling": 2, "epoch_no": 3}
     for k, denoiser in enumerate(original.denoisers):
         state = {
@@ -69,14 +75,17 @@ def test_unshared_published_format(tmp_path):
 
 
 def test_spinet_checkpoints_are_refused(data_folder, tmp_path):
-    state = torch.load(data_folder / "checkpoints" / "isdu_qsmnet_k1.pth", weights_only=True, map_location="cpu")
+    state = torch.load(
+        data_folder / "checkpoints" / "isdu_qsmnet_k1.pth", weights_only=True, map_location="cpu"
+    )
     torch.save({**state, "p": torch.tensor([1.58])}, tmp_path / "spinet.pth")
     with pytest.raises(DataError, match="SpiNet"):
         load_weights(tmp_path / "spinet.pth")
 
 
 @pytest.mark.parametrize(
-    ("name", "iterations", "weight"), [("isdu_qsmnet_k1", 1, 0.113444), ("modl_qsm_sw_k4", 4, 0.156546)]
+    ("name", "iterations", "weight"),
+    [("isdu_qsmnet_k1", 1, 0.113444), ("modl_qsm_sw_k4", 4, 0.156546)],
 )
 def test_published_checkpoints_load(data_folder, name, iterations, weight):
     network = load_weights(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from isdu_bids.geometry import b0_direction, voxel_size_mm
+from isdu_bids.masking.masks import MASKS
 from isdu_bids.phase.mapping import map_field
 from isdu_bids.phase.scaling import decide_phase_scaling
 from isdu_bids.units import hz_to_ppm
@@ -69,7 +70,7 @@ def test_romeo_small_is_recognised_as_scaled(data):
 
 def test_real_scan_has_the_right_sign(data):
     phase, magnitude, times, affine = load_echoes(data / "bids_philips" / "sub-01" / "anat")
-    mask = magnitude[0] > np.percentile(magnitude[0], 75)
+    mask = MASKS["magnitude"](magnitude, voxel_size_mm=voxel_size_mm(affine))
     result = map_field(
         phase, magnitude, times, mask, voxel_size_mm(affine), b0_direction=b0_direction(affine)
     )

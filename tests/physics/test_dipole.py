@@ -28,7 +28,7 @@ def test_convolution_is_linear_and_self_adjoint(shape, size, direction, generato
 
 @pytest.mark.parametrize(("shape", "size", "direction"), GRIDS)
 def test_kernel_equals_that_of_the_full_spectrum(shape, size, direction):
-    """The half spectrum with symmetrised Nyquist planes is the real part of the full convolution."""
+    """The half spectrum with symmetrised Nyquist planes is the full one's real part."""
     half = dipole_kernel(shape, size, direction)
     grids = torch.meshgrid(
         *(torch.fft.fftfreq(n, d=s, dtype=torch.float64) for n, s in zip(shape, size, strict=True)),
@@ -39,13 +39,11 @@ def test_kernel_equals_that_of_the_full_spectrum(shape, size, direction):
     full[0, 0, 0] = 0
     impulse = torch.zeros(shape)
     impulse[0, 0, 0] = 1
-    assert torch.allclose(
-        convolve(impulse, half), torch.fft.ifftn(full).real.float(), atol=1e-6
-    )
+    assert torch.allclose(convolve(impulse, half), torch.fft.ifftn(full).real.float(), atol=1e-6)
 
 
 def soft_sphere(shape, size, radius_mm):
-    """Sphere whose edge is a voxel wide, as the band limit of a scan leaves it, and its distances."""
+    """Sphere with an edge one voxel wide, as a band limit leaves it, and its distances."""
     grids = torch.meshgrid(
         *((torch.arange(n) - n // 2) * s for n, s in zip(shape, size, strict=True)), indexing="ij"
     )

@@ -63,8 +63,8 @@ def unwrap_romeo(
     inner_magnitude = None if magnitude is None else magnitude[:, *box]
     method = _template if multi_echo == "template" else _individual
     unwrapped = np.zeros_like(phase_rad)
-    unwrapped[:, *box] = method(phase, inner_magnitude, inner_mask, echo_times_s, preset)
-    unwrapped[:, ~mask] = 0
+    inner = method(phase, inner_magnitude, inner_mask, echo_times_s, preset)
+    unwrapped[:, *box] = np.where(inner_mask, inner, 0)
     return unwrapped
 
 
@@ -78,8 +78,14 @@ def _template(
     bins = _edges(phase, magnitude, mask, echo_times_s, 0, preset).bins()
     unwrapped = np.zeros_like(phase)
     unwrapped[0] = centre_regions(*grow(phase[0], bins, mask))
+    moment, mixed = np.zeros_like(phase[0]), np.zeros_like(phase[0])
     for echo in range(1, len(phase)):
-        prediction = _predicted(unwrapped[:echo], magnitude, echo_times_s[: echo + 1])
+        # Least squares through the origin, by all echoes so far, foretells the next one.
+        time, next_time = np.float32(echo_times_s[echo - 1]), np.float32(echo_times_s[echo])
+        weight = np.float32(1) if magnitude is None else magnitude[echo - 1] ** 2
+        moment += weight * time**2
+        mixed += weight * time * unwrapped[echo - 1]
+        prediction = mixed / np.where(moment > 0, moment, 1) * next_time
         rest = wrap(phase[echo] - prediction)
         # What the prediction leaves is smooth even where the phase itself is steep.
         rest, _ = grow(rest, bins, mask, trusted=np.abs(rest) < _TRUSTED_RAD)
@@ -126,27 +132,16 @@ def _edges(
     return Edges(phase[echo], mask, volume, phase[second], ratio, preset)
 
 
-def _predicted(
-    unwrapped: FloatArray, magnitude: FloatArray | None, echo_times_s: Sequence[float]
-) -> FloatArray:
-    """Phase of the last echo time from the echoes before it: a weighted fit through the origin."""
-    times = np.asarray(echo_times_s, np.float32)[:, None, None, None]
-    weights = np.ones_like(unwrapped) if magnitude is None else magnitude[: len(unwrapped)] ** 2
-    moment = (weights * times[:-1] ** 2).sum(axis=0)
-    slope = (weights * times[:-1] * unwrapped).sum(axis=0) / np.where(moment > 0, moment, 1)
-    return slope * times[-1]
-
-
 def centre_regions(unwrapped_rad: FloatArray, region: npt.NDArray[np.int32]) -> FloatArray:
     """Move each grown region by whole turns so that its median comes within half a turn of 0."""
-    inside = np.flatnonzero(region)
-    inside = inside[np.argsort(region.flat[inside], kind="stable")]
-    sizes = np.bincount(region.flat[inside])[1:]
-    centred = unwrapped_rad.copy()
-    for voxels in np.split(inside, np.cumsum(sizes)[:-1]):
-        if voxels.size:
-            centred.flat[voxels] -= TWO_PI * np.rint(np.median(unwrapped_rad.flat[voxels]) / TWO_PI)
-    return centred
+    numbers, values = region.reshape(-1), unwrapped_rad.reshape(-1).copy()
+    inside = np.flatnonzero(numbers)
+    if n_regions := int(numbers.max(initial=0)):
+        inside = inside[np.argsort(numbers[inside], kind="stable")]
+        ends = np.cumsum(np.bincount(numbers[inside], minlength=n_regions + 1)[1:])
+        for voxels in np.split(inside, ends[:-1]):
+            values[voxels] -= TWO_PI * np.rint(np.median(values[voxels]) / TWO_PI)
+    return values.reshape(unwrapped_rad.shape)
 
 
 def _bounding_box(mask: BoolArray) -> tuple[slice, slice, slice]:

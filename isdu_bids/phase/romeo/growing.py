@@ -9,6 +9,8 @@ import numpy.typing as npt
 from isdu_bids.phase.romeo.weights import N_BINS
 from isdu_bids.phase.wrapping import TWO_PI, BoolArray, FloatArray
 
+_PER_TURN = np.float32(0.5 / np.pi)
+
 
 def grow(
     phase_rad: FloatArray,
@@ -43,19 +45,37 @@ def grow(
     region = np.zeros(mask.shape, np.int32)
     if trusted is not None:
         region[trusted & mask] = 1
-    seeds = np.flatnonzero(mask)
-    edge_sums = np.where(bins == 0, N_BINS - 1, bins).sum(axis=-1, dtype=np.uint16)
-    seeds = seeds[np.argsort(edge_sums[mask], kind="stable")]
+    unvisited = np.flatnonzero(mask & (region == 0))
     steps = np.array([mask.shape[1] * mask.shape[2], mask.shape[2], 1])
-    _grow(unwrapped.reshape(-1), bins.reshape(-1), region.reshape(-1), seeds, steps)
+    _grow(unwrapped.reshape(-1), bins.reshape(-1), region.reshape(-1), unvisited, steps)
     return unwrapped, region
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
+def _by_edge_sum(
+    voxels: npt.NDArray[np.int64], bins: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.int64]:
+    """Sort voxels by the sum of their three bins, a missing edge counting as the worst."""
+    sums = np.empty(voxels.size, np.int16)
+    position = np.zeros(3 * N_BINS, np.int64)
+    for index, voxel in enumerate(voxels):
+        sums[index] = 0
+        for edge in range(3 * voxel, 3 * voxel + 3):
+            sums[index] += bins[edge] if bins[edge] > 0 else N_BINS - 1
+        position[sums[index] + 1] += 1
+    position = np.cumsum(position)
+    ordered = np.empty_like(voxels)
+    for index, voxel in enumerate(voxels):
+        ordered[position[sums[index]]] = voxel
+        position[sums[index]] += 1
+    return ordered
+
+
+@numba.njit(cache=True, error_model="numpy")
 def _push(
     voxel: int,
     bins: npt.NDArray[np.uint8],
-    region: npt.NDArray[np.int32],
+    visited: BoolArray,
     queue: npt.NDArray[np.int32],
     tops: npt.NDArray[np.int64],
     steps: npt.NDArray[np.int64],
@@ -68,7 +88,7 @@ def _push(
             edge = 3 * first + axis
             if first < 0 or bins[edge] == 0:
                 continue
-            if region[first + (1 - backward) * steps[axis]] == 0:
+            if not visited[first + (1 - backward) * steps[axis]]:
                 bin_ = bins[edge]
                 queue[tops[bin_]] = edge
                 tops[bin_] += 1
@@ -76,12 +96,12 @@ def _push(
     return best
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _grow(
     phase: FloatArray,
     bins: npt.NDArray[np.uint8],
     region: npt.NDArray[np.int32],
-    seeds: npt.NDArray[np.int64],
+    unvisited: npt.NDArray[np.int64],
     steps: npt.NDArray[np.int64],
 ) -> None:
     # One last-in-first-out stack per bin. An edge enters the queue at most once, when the first of
@@ -94,10 +114,12 @@ def _grow(
     tops = bottoms.copy()
     queue = np.empty(np.count_nonzero(bins), np.int32)
     lowest = N_BINS
-    for voxel in seeds:
-        if region[voxel] != 0:
-            lowest = min(lowest, _push(voxel, bins, region, queue, tops, steps))
+    visited = region != 0  # small enough to stay in the processor's cache
+    for voxel in range(visited.size):
+        if visited[voxel]:
+            lowest = min(lowest, _push(voxel, bins, visited, queue, tops, steps))
     n_regions = 1 if lowest < N_BINS else 0
+    seeds = _by_edge_sum(unvisited, bins)
     next_seed = 0
     while True:
         while lowest < N_BINS:
@@ -108,17 +130,19 @@ def _grow(
             edge = queue[tops[lowest]]
             old = edge // 3
             new = old + steps[edge % 3]
-            if region[old] == 0:
+            if not visited[old]:
                 old, new = new, old
-            elif region[new] != 0:
+            elif visited[new]:
                 continue
-            phase[new] -= TWO_PI * np.rint((phase[new] - phase[old]) / TWO_PI)
-            region[new] = region[old]
-            lowest = min(lowest, _push(new, bins, region, queue, tops, steps))
-        while next_seed < seeds.size and region[seeds[next_seed]] != 0:
+            phase[new] -= TWO_PI * np.rint((phase[new] - phase[old]) * _PER_TURN)
+            visited[new] = True
+            region[new] = n_regions
+            lowest = min(lowest, _push(new, bins, visited, queue, tops, steps))
+        while next_seed < seeds.size and visited[seeds[next_seed]]:
             next_seed += 1
         if next_seed == seeds.size:
             return
         n_regions += 1
+        visited[seeds[next_seed]] = True
         region[seeds[next_seed]] = n_regions
-        lowest = _push(seeds[next_seed], bins, region, queue, tops, steps)
+        lowest = _push(seeds[next_seed], bins, visited, queue, tops, steps)

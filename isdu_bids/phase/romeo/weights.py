@@ -40,7 +40,8 @@ PRESETS = {
 #: Bins of edge quality: 1 is best, 255 worst, 0 means that there is no edge.
 N_BINS = 256
 
-_PI = np.float32(np.pi)
+_PER_HALF_TURN = np.float32(1 / np.pi)
+_PER_TURN = np.float32(0.5 / np.pi)
 _TWO_PI = np.float32(2 * np.pi)
 _ONE = np.float32(1)
 _HALF = np.float32(0.5)
@@ -106,17 +107,17 @@ def _flat(volume: FloatArray) -> FloatArray:
     return np.ascontiguousarray(volume, np.float32).reshape(-1)
 
 
-@numba.njit(inline="always")
+@numba.njit(inline="always", error_model="numpy")
 def _wrapped(angle: np.float32) -> np.float32:
-    return angle - _TWO_PI * np.floor(angle / _TWO_PI + _HALF)
+    return angle - _TWO_PI * np.floor(angle * _PER_TURN + _HALF)
 
 
-@numba.njit(inline="always")
+@numba.njit(inline="always", error_model="numpy")
 def _straight(a: np.float32, b: np.float32, c: np.float32) -> np.float32:
     return max(np.float32(0), _ONE - abs(_wrapped(a - b - b + c)) * _HALF)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _quality(
     phase: FloatArray,
     second: FloatArray,
@@ -133,7 +134,7 @@ def _quality(
     gradient = _wrapped(phase[i] - phase[j])
     quality = _ONE
     if active[1]:
-        quality *= _FLOOR + _SPAN * (_ONE - abs(gradient) / _PI)
+        quality *= _FLOOR + _SPAN * (_ONE - abs(gradient) * _PER_HALF_TURN)
     if active[2]:
         difference = gradient - _wrapped(second[i] - second[j]) * ratio
         quality *= _FLOOR + _SPAN * max(np.float32(0), _ONE - abs(difference))
@@ -157,7 +158,7 @@ def _quality(
     return quality
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _fill_bins(
     phase: FloatArray,
     second: FloatArray,

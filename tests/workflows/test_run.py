@@ -1,0 +1,212 @@
+"""The whole app by its command line, on two small simulated heads."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from isdu_bids import images
+from isdu_bids.bids.simulated import TRUTH_FOLDER
+from isdu_bids.bids.validation import validate
+from isdu_bids.cli import app
+from isdu_bids.evaluation.metrics import dice, nrmse_percent, slope
+from isdu_bids.networks.weights import available_weights, load_weights
+from isdu_bids.units import ppm_to_hz
+
+GOLDEN = [
+    "anat/{s}_Chimap",
+    "anat/{s}_R2starmap",
+    "anat/{s}_T2starmap",
+    "anat/{s}_S0map",
+    "anat/{s}_part-mag_desc-combined_T2starw",
+    "anat/{s}_desc-brain_mask",
+    "anat/{s}_desc-eroded_mask",
+    *(f"anat/{{s}}_echo-{echo}_part-phase_desc-unwrapped_MEGRE" for echo in (1, 2, 3)),
+    "fmap/{s}_desc-total_fieldmap",
+    "fmap/{s}_desc-local_fieldmap",
+    "fmap/{s}_magnitude",
+]
+
+
+def load(root: Path, subject: str, name: str) -> np.ndarray:
+    return images.load_volume(root / subject / f"{name.format(s=subject)}.nii.gz").data
+
+
+def test_golden_list(processed):
+    out = processed / "out"
+    expected = {"dataset_description.json", "README.md", ".bidsignore"}
+    for subject in ("sub-01", "sub-02"):
+        expected.add(f"{subject}.html")
+        for name in GOLDEN:
+            stem = f"{subject}/{name.format(s=subject)}"
+            expected |= {f"{stem}.nii.gz", f"{stem}.json"}
+    found = {
+        str(path.relative_to(out))
+        for path in out.rglob("*")
+        if path.is_file() and not {"figures", "log", "logs"} & set(path.relative_to(out).parts)
+    }
+    assert found == expected
+    assert (out / "logs" / "CITATION.md").read_text().count("doi.org") > 4
+
+
+def test_output_passes_the_validator(processed):
+    report = validate(processed / "out")
+    assert report is not None, "bids-validator-deno is part of the test environment"
+    assert (report.errors, report.warnings) == ((), ())
+
+
+@pytest.mark.parametrize("subject", ["sub-01", "sub-02"])
+def test_results_are_close_to_the_truth(processed, head_dataset, subject):
+    """Bounds are for 4 mm voxels and about 1.5 times what was measured."""
+    out, truth = processed / "out", head_dataset / TRUTH_FOLDER
+    brain = load(truth, subject, "anat/{s}_desc-brain_mask") > 0
+    valid = load(out, subject, "anat/{s}_desc-eroded_mask") > 0
+    inside = brain & valid
+    assert dice(load(out, subject, "anat/{s}_desc-brain_mask") > 0, brain) > 0.85
+    assert inside.sum() > 0.6 * brain.sum()
+    total = [load(root, subject, "fmap/{s}_desc-total_fieldmap") for root in (out, truth)]
+    assert nrmse_percent(*total, inside) < 15
+    chi = [load(root, subject, "anat/{s}_Chimap") for root in (out, truth)]
+    assert nrmse_percent(*chi, inside) < 100
+    assert slope(*chi, inside) > 0.3  # paramagnetic is positive
+    assert abs(chi[0][valid].mean()) < 1e-4  # referenced to the whole mask
+    assert not chi[0][~valid].any()
+
+
+def test_field_maps_are_in_hz(processed, head_dataset):
+    total = load(processed / "out", "sub-01", "fmap/{s}_desc-total_fieldmap")
+    brain = load(processed / "out", "sub-01", "anat/{s}_desc-brain_mask") > 0
+    assert ppm_to_hz(0.02, 3.0) < total[brain].std() < ppm_to_hz(1.0, 3.0)
+
+
+def test_sidecar_says_how_the_map_was_made(processed):
+    sidecar = json.loads((processed / "out/sub-01/anat/sub-01_Chimap.json").read_text())
+    assert sidecar["EstimationAlgorithm"] == "isdu"
+    assert sidecar["Units"] == "ppm"
+    assert sidecar["SkullStripped"] is True
+    assert sidecar["EchoTime"] == [0.005, 0.012, 0.019]
+    assert sidecar["WeightsSHA256"] == load_weights().sha256
+    assert "preliminary" in sidecar["WeightsDescription"]
+    assert "rad" in sidecar["PhaseScaling"]
+
+
+def test_affines_are_those_of_the_input(processed, head_dataset):
+    raw = images.load_volume(head_dataset / "sub-01/anat/sub-01_echo-1_part-mag_MEGRE.nii.gz")
+    chi = images.load_volume(processed / "out/sub-01/anat/sub-01_Chimap.nii.gz")
+    np.testing.assert_allclose(chi.affine, raw.affine, atol=1e-5)
+
+
+def test_report_shows_its_figures_and_warns_of_preliminary_weights(processed):
+    page = (processed / "out/sub-01.html").read_text()
+    links = re.findall(r'src="([^"]+)"', page)
+    assert len(links) >= 7
+    assert all((processed / "out" / link.removeprefix("./")).is_file() for link in links)
+    assert "preliminary" in page
+
+
+def test_settings_are_recorded_and_can_be_used_again(processed, head_dataset, capsys):
+    (record,) = (processed / "out/sub-01/log").glob("*/isdu-bids.toml")
+    code = app.main(
+        [str(head_dataset), str(processed / "other"), "participant", "--dry-run",
+         "--config-file", str(record)]
+    )  # fmt: skip
+    assert code == 0
+    assert "sub-01: MEGRE, TE 5, 12, 19 ms, 3 T" in capsys.readouterr().out
+
+
+def test_rerun_recomputes_nothing_and_restores_lost_files(processed, head_dataset):
+    results = sorted((processed / "work").rglob("result_*.pklz"))
+    steps = {
+        path: path.stat().st_mtime_ns for path in results if path.parent.name not in ALWAYS_RUN
+    }
+    assert len(steps) >= 14
+    lost = processed / "out/sub-01/anat/sub-01_Chimap.nii.gz"
+    lost.unlink()
+    code = app.main(
+        [str(head_dataset), str(processed / "out"), "participant", "-w", str(processed / "work"),
+         "--skip-bids-validation"]
+    )  # fmt: skip
+    assert code == 0
+    assert lost.is_file()
+    assert {path: path.stat().st_mtime_ns for path in steps} == steps
+
+
+ALWAYS_RUN = {"write", "figures"}
+
+
+@pytest.fixture
+def broken_dataset(head_dataset, tmp_path) -> Path:
+    """Sub-01 without an echo time, sub-02 as it was."""
+    dataset = shutil.copytree(head_dataset, tmp_path / "bids")
+    path = dataset / "sub-01/anat/sub-01_echo-2_part-phase_MEGRE.json"
+    sidecar = json.loads(path.read_text())
+    del sidecar["EchoTime"]
+    path.write_text(json.dumps(sidecar))
+    return dataset
+
+
+def test_a_bad_subject_does_not_stop_the_others(broken_dataset, tmp_path, capsys):
+    """Bad metadata of sub-01, found by the query; sub-02 is processed all the same."""
+    code = app.main(
+        [str(broken_dataset), str(tmp_path / "out"), "participant", "-w", str(tmp_path / "work"),
+         "--skip-bids-validation", "--inversion", "tkd", "--background", "vsharp"]
+    )  # fmt: skip
+    assert code == 65
+    message = capsys.readouterr().err
+    assert "sub-01" in message
+    assert "EchoTime" in message
+    assert (tmp_path / "out/sub-02/anat/sub-02_Chimap.nii.gz").is_file()
+    assert not (tmp_path / "out/sub-01/anat").exists()
+    assert "EchoTime" in (tmp_path / "out/sub-01.html").read_text()
+
+
+def test_a_step_that_fails_is_reported_and_does_not_stop_the_others(head_dataset, tmp_path, capsys):
+    """An unusable weights file is only met in the middle of the corridor."""
+    weights = tmp_path / "broken.safetensors"
+    weights.write_bytes(b"nothing")
+    code = app.main(
+        [str(head_dataset), str(tmp_path / "out"), "participant", "-w", str(tmp_path / "work"),
+         "--skip-bids-validation", "--participant-label", "01", "--weights", str(weights)]
+    )  # fmt: skip
+    assert code == 1
+    message = capsys.readouterr().err
+    assert "sub-01: inversion failed" in message
+    assert "broken.safetensors" in message
+    assert list((tmp_path / "out/sub-01/log").glob("*/crash-*.txt"))
+    assert "broken.safetensors" in (tmp_path / "out/sub-01.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "named"),
+    [
+        (["--participant-label", "99"], 18, "99"),
+        (["--bids-filter-file", "missing.json"], 64, "missing.json"),
+        (["-w", "{bids}/work"], 64, "work"),
+    ],
+)
+def test_wrong_calls_have_their_exit_codes(head_dataset, tmp_path, capsys, arguments, code, named):
+    arguments = [argument.format(bids=head_dataset) for argument in arguments]
+    call = [str(head_dataset), str(tmp_path / "out"), "participant", "--skip-bids-validation"]
+    assert app.main([*call, *arguments]) == code
+    assert named in capsys.readouterr().err
+
+
+def test_output_inside_the_input_is_refused(head_dataset, capsys):
+    call = [str(head_dataset), str(head_dataset / "out"), "participant", "--skip-bids-validation"]
+    assert app.main(call) == 64
+    assert "derivatives" in capsys.readouterr().err
+
+
+def test_an_empty_dataset_is_no_input(tmp_path, capsys):
+    (tmp_path / "bids").mkdir()
+    call = [str(tmp_path / "bids"), str(tmp_path / "out"), "participant"]
+    assert app.main([*call, "--skip-bids-validation"]) == 66
+
+
+def test_weights_listed():
+    assert list(available_weights()) == ["isdu_preliminary"]
