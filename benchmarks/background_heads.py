@@ -110,7 +110,7 @@ def _fields(
     inside = _field(local, direction)
     volumes = {"total": background + inside, "local": inside, "mask": brain.astype(np.float32)}
     small = {key: _averaged(volume, voxel_mm) for key, volume in volumes.items()}
-    mask = ndimage.binary_fill_holes(small["mask"] > 0.75)
+    mask = small["mask"] > 0.75
     pieces, count = ndimage.label(mask)
     mask = pieces == 1 + np.argmax(ndimage.sum(mask, pieces, range(1, count + 1)))
     return {

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from isdu_bids.errors import UsageError
@@ -29,7 +30,7 @@ class Method:
     description
         One line for ``--help`` and the methods text.
     reference
-        DOI of the source.
+        DOI of the source, or the key of its citation.
     parameters
         Default keyword arguments.
     """
@@ -48,6 +49,16 @@ class Method:
         module, name = self.target.split(":")
         function: Callable[..., Any] = getattr(import_module(module), name)
         return function
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Every parameter that has a default, as a report must state it."""
+        return {
+            name: self.parameters.get(name, parameter.default)
+            for name, parameter in signature(self.function).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY
+            and isinstance(parameter.default, bool | int | float | str | tuple)
+        }
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the method with its defaults, overridden by ``kwargs``."""

@@ -29,6 +29,8 @@ class Settings:
         Brain mask where the user gives none (`isdu_bids.masking`).
     background
         Background field removal (`isdu_bids.background`).
+    two_pass
+        Invert reliable voxels alone, and fill in the others from a second pass over all.
     inversion, weights
         Dipole inversion (`isdu_bids.inversion`), and name or path of the network's weights.
     reference
@@ -44,6 +46,7 @@ class Settings:
     combination: str = "phase_snr"
     mask: str = "combined"
     background: str = "jdf"
+    two_pass: bool = False
     inversion: str = "isdu"
     weights: str = "isdu_preliminary"
     reference: str = "whole-mask"

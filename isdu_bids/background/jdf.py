@@ -34,7 +34,7 @@ def jdf(
     voxel_size_mm: Vector,
     b0_direction: Vector,
     field_sd_ppm: torch.Tensor | None = None,
-    peel: int = 1,
+    peel_mm: float = 2.0,
     tissue_sd_ppm: float = 0.05,
     tissue_length_mm: float = 4.0,
     outside_sd_ppm: float = 0.5,
@@ -76,9 +76,9 @@ def jdf(
         Voxel edge lengths; unit vector of B0 along the voxel axes.
     field_sd_ppm
         Standard deviation of the field, same shape, positive in the mask.
-    peel
-        Outermost layers of voxels whose measured field is not used, because part of the voxel is
-        outside tissue. The fit predicts the local field there, so the mask stays whole.
+    peel_mm
+        Thickness of the rim, at least one voxel, whose measured field is not used, because part
+        of it lies outside tissue. The fit predicts the local field there: the mask stays whole.
     tissue_sd_ppm, tissue_length_mm, outside_sd_ppm, noise_sd_ppm
         The priors above.
     margin_mm
@@ -101,7 +101,8 @@ def jdf(
     Liu et al. 2017 (total field inversion), doi:10.1002/mrm.26331; Zhou et al. 2014 (LBV).
     """
     total = masked_field(field_ppm, mask)
-    measured = depth_mm(mask, (1.0, 1.0, 1.0), peel) > peel
+    layers = max(1, round(3 * peel_mm / sum(voxel_size_mm)))
+    measured = depth_mm(mask, (1.0, 1.0, 1.0), layers) > layers
     if field_sd_ppm is None:
         noise = torch.full_like(total, noise_sd_ppm)
     else:
@@ -135,7 +136,7 @@ def jdf(
     field, trusted = total, measured
     for passes_left in reversed(range(passes)):
         without_harmonic = lbv(
-            field, mask, voxel_size_mm=voxel_size_mm, b0_direction=b0_direction, peel=peel
+            field, mask, voxel_size_mm=voxel_size_mm, b0_direction=b0_direction, peel=layers
         )
         remainder = masked_field(without_harmonic.field_ppm, measured)
         sources = fit(remainder, trusted)

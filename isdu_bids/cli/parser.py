@@ -118,6 +118,11 @@ def build_parser() -> Parser:
     _add_choice(group, "--background", BACKGROUND, default.background)
     _add_choice(group, "--inversion", INVERSION, default.inversion)
     group.add_argument(
+        "--two-pass",
+        action="store_true",
+        help="invert reliable voxels alone and fill in the others from a second pass",
+    )
+    group.add_argument(
         "--weights",
         default=default.weights,
         metavar="NAME|PATH",

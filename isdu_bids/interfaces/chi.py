@@ -6,13 +6,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
 
 from isdu_bids import images
+from isdu_bids.errors import DataError
 from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import Step
 from isdu_bids.inversion.referencing import Referenced, csf_region, reference
 from isdu_bids.inversion.registry import INVERSION
+from isdu_bids.inversion.two_pass import merge_passes
 from isdu_bids.networks.inference import cached_weights
 from isdu_bids.physics.device import run_on
 
@@ -41,12 +49,16 @@ class InvertField(Step):
         inputs = self.inputs
         field, mask = images.load_volume(inputs.field_ppm), images.load_volume(inputs.mask)
         method = INVERSION[inputs.method]
-        facts: dict[str, Any] = {"inversion": inputs.method}
+        facts: dict[str, Any] = {
+            "inversion": inputs.method,
+            "inversion_parameters": method.settings,
+        }
         parameters: dict[str, Any] = {}
         if inputs.method == "isdu":
             weights = cached_weights(inputs.weights)
             parameters["weights"] = weights
             facts |= {
+                "inversion_parameters": method.settings | {"weights": weights.name},
                 "weights": weights.name,
                 "weights_sha256": weights.sha256,
                 "weights_description": weights.description,
@@ -109,6 +121,43 @@ class ReferenceChi(Step):
         if self.inputs.region == "none":
             return Referenced(chi, "none", 0.0, whole.sd_ppm, whole.n_voxels)
         if self.inputs.region == "csf":
+            if not isdefined(self.inputs.r2star):
+                raise DataError("--reference csf needs R2*, so three echoes; use whole-mask")
             r2star = images.load_volume(self.inputs.r2star).data
             return reference(chi, mask, csf_region(r2star, mask, size), "ventricular CSF")
         return whole
+
+
+class _MergeInput(BaseInterfaceInputSpec):
+    inner_chi_ppm = File(exists=True, mandatory=True, desc="of the reliable voxels")
+    inner_field_ppm = File(exists=True, mandatory=True)
+    inner_mask = File(exists=True, mandatory=True)
+    whole_chi_ppm = File(exists=True, mandatory=True, desc="of all voxels of the brain mask")
+    whole_field_ppm = File(exists=True, mandatory=True)
+    whole_mask = File(exists=True, mandatory=True)
+
+
+class _MergeOutput(TraitedSpec):
+    chi_ppm = File(exists=True)
+    field_ppm = File(exists=True)
+    mask = File(exists=True)
+    notes = File(exists=True)
+
+
+class MergePasses(Step):
+    """Fill the map of the reliable voxels with that of all voxels."""
+
+    input_spec, output_spec = _MergeInput, _MergeOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        names = _MergeInput().copyable_trait_names()
+        volumes = {name: images.load_volume(getattr(self.inputs, name)) for name in names}
+        inner, whole = volumes["inner_mask"].data > 0, volumes["whole_mask"].data > 0
+        merged = {}
+        for name in ("chi_ppm", "field_ppm"):
+            maps = volumes[f"inner_{name}"].data, volumes[f"whole_{name}"].data
+            merged[name], mask = merge_passes(maps[0], inner, maps[1], whole)
+        self._save(runtime, volumes["inner_mask"].affine, mask=mask, **merged)
+        text = "Reliable voxels were inverted alone; the others were filled in from a second pass"
+        self._note(runtime, [(text, "10.1002/mrm.29048")], two_pass=True)
+        return runtime

@@ -105,8 +105,13 @@ class MaskBrain(Step):
                 quality=voxel_quality(phase.data, magnitude.data, inputs.echo_times_s),
                 voxel_size_mm=voxel_size_mm(magnitude.affine),
             )
-            text = f"The brain was masked by {method.description}"
-            self._note(runtime, [(text, method.reference)], mask=inputs.method)
+            text = f"The mask is the {method.description}"
+            self._note(
+                runtime,
+                [(text, method.reference)],
+                mask=inputs.method,
+                mask_parameters=method.settings,
+            )
         self._save(runtime, magnitude.affine, mask=mask)
         return runtime
 
@@ -217,6 +222,7 @@ class RemoveBackground(Step):
             runtime,
             [(text, method.reference)],
             background=inputs.method,
+            background_parameters=method.settings,
             background_device=device_used,
         )
         return runtime

@@ -55,7 +55,7 @@ def l2(
 
     References
     ----------
-    Bilgic et al. 2014, doi:10.1002/mrm.25029.
+    Bilgic et al. 2014, doi:10.1002/jmri.24365.
     """
 
     def inverse_for(shape: Sequence[int], device: torch.device) -> torch.Tensor:

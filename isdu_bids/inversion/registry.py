@@ -17,7 +17,7 @@ INVERSION = Registry(
         "isdu_bids.networks.inference:isdu",
         "ISDU-QSMNet, an unrolled network whose iteration-specific denoisers alternate with "
         "dipole data consistency in closed form",
-        "10.1002/nbm.70155",
+        "vaddadi2025",
     ),
     Method(
         "tkd",
@@ -30,7 +30,7 @@ INVERSION = Registry(
         "l2",
         "isdu_bids.inversion.direct:l2",
         "gradient-regularised least squares in closed form",
-        "10.1002/mrm.25029",
+        "10.1002/jmri.24365",
         {"weight": 3e-3},
     ),
 )

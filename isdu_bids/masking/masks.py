@@ -13,19 +13,19 @@ MASKS = Registry(
     Method(
         "combined",
         "isdu_bids.masking.brain:combined_mask",
-        "Brain from the magnitude, less its rim where the phase is unreliable.",
+        "brain in the magnitude, less its rim where the phase is unreliable",
         "10.1002/hbm.10062",
     ),
     Method(
         "magnitude",
         "isdu_bids.masking.brain:magnitude_mask",
-        "Brain from the magnitude: inflated surface, tissue threshold, thin links cut.",
+        "brain in the magnitude: inflated surface, tissue threshold, thin links cut",
         "10.1002/hbm.10062",
     ),
     Method(
         "quality",
         "isdu_bids.masking.brain:quality_mask",
-        "Wherever the phase is reliable; scalp included.",
+        "part of the head where the phase is reliable, scalp included",
         "10.1002/mrm.28563",
     ),
 )

@@ -133,19 +133,19 @@ RELAXATION = Registry(
     Method(
         "arlo",
         "isdu_bids.phase.relaxation:arlo",
-        "ARLO: closed form for evenly spaced echoes.",
+        "ARLO: closed form for evenly spaced echoes",
         "10.1002/mrm.25137",
     ),
     Method(
         "loglinear",
         "isdu_bids.phase.relaxation:loglinear",
-        "Weighted line through the logarithm.",
+        "Weighted line through the logarithm",
         "10.1002/mrm.25137",
     ),
     Method(
         "nonlinear",
         "isdu_bids.phase.relaxation:nonlinear",
-        "Least squares of the exponential.",
+        "Least squares of the exponential",
         "10.1002/mrm.25137",
     ),
 )

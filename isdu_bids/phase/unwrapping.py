@@ -13,21 +13,21 @@ UNWRAPPING = Registry(
     Method(
         "romeo",
         "isdu_bids.phase.romeo:unwrap_romeo",
-        "ROMEO: region growing along the most reliable edges, in space and over echoes.",
+        "ROMEO: region growing along the most reliable edges, in space and over echoes",
         "10.1002/mrm.28563",
         {"multi_echo": "template"},
     ),
     Method(
         "laplacian",
         "isdu_bids.phase.laplacian:unwrap_laplacian",
-        "Laplacian: Poisson equation of the wrapped differences; no fringe lines, but not exact.",
+        "Laplacian: Poisson equation of the wrapped differences; no fringe lines, but not exact",
         "10.1364/OL.28.001194",
         {"exact": False},
     ),
     Method(
         "best_path",
         "isdu_bids.phase.best_path:unwrap_best_path",
-        "Best path: voxels sorted by their second differences (scikit-image).",
+        "Best path: voxels sorted by their second differences (scikit-image)",
         "10.1364/AO.46.006623",
     ),
 )

@@ -12,7 +12,8 @@ from tempfile import NamedTemporaryFile
 
 import yaml
 
-_DOI = re.compile(r"10\.\d{4,9}/[^\s;,\"<>]+")
+#: A DOI, or the key of an article whose DOI we do not know, e.g. ``vaddadi2025``.
+_SOURCE = re.compile(r"10\.\d{4,9}/[^\s;,\"<>]+|\b[a-z]+20\d\d\b")
 _URL = re.compile(r"https?://[^\s<]+")
 
 
@@ -49,7 +50,7 @@ def methods_text(steps: Iterable[tuple[str, str]]) -> str:
     sentences = []
     for sentence, dois in steps:
         cited = [
-            str(numbers.setdefault(doi.rstrip("."), len(numbers) + 1)) for doi in _DOI.findall(dois)
+            str(numbers.setdefault(doi.rstrip("."), len(numbers) + 1)) for doi in _SOURCE.findall(dois)
         ]
         sentence = sentence.strip().rstrip(".")
         sentences.append(f"{sentence} [{', '.join(cited)}]." if cited else f"{sentence}.")
@@ -99,7 +100,8 @@ def markdown_to_html(text: str) -> str:
 
 
 def _citation(doi: str) -> str:
-    return f"{known_references().get(doi.lower(), '')} https://doi.org/{doi}".strip()
+    link = f"https://doi.org/{doi}" if doi.startswith("10.") else ""
+    return f"{known_references().get(doi.lower(), '')} {link}".strip()
 
 
 def _write_atomically(path: Path, text: str) -> Path:

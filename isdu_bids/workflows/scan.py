@@ -10,7 +10,7 @@ from nipype.pipeline import engine as pe
 
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.geometry import Triple
-from isdu_bids.interfaces.chi import InvertField, ReferenceChi
+from isdu_bids.interfaces.chi import InvertField, MergePasses, ReferenceChi
 from isdu_bids.interfaces.field import (
     LoadScan,
     MapField,
@@ -97,23 +97,34 @@ def init_scan_wf(
         name="field",
         mem_gb=memory.field_gb,
     )
-    background = pe.Node(
-        RemoveBackground(b0_direction=b0_direction, method=settings.background, **gpu),
-        name="background",
-        mem_gb=memory.background_gb,
-        n_procs=threads,
-    )
-    inversion = pe.Node(
-        InvertField(
-            b0_direction=b0_direction,
-            method=settings.inversion,
-            weights=settings.weights,
-            **gpu,
-        ),
-        name="inversion",
-        mem_gb=memory.inversion_gb,
-        n_procs=threads,
-    )
+
+    def local_steps(suffix: str) -> tuple[pe.Node, pe.Node]:
+        background = pe.Node(
+            RemoveBackground(b0_direction=b0_direction, method=settings.background, **gpu),
+            name=f"background{suffix}",
+            mem_gb=memory.background_gb,
+            n_procs=threads,
+        )
+        inversion = pe.Node(
+            InvertField(
+                b0_direction=b0_direction,
+                method=settings.inversion,
+                weights=settings.weights,
+                **gpu,
+            ),
+            name=f"inversion{suffix}",
+            mem_gb=memory.inversion_gb,
+            n_procs=threads,
+        )
+        workflow.connect([
+            (field, background, [
+                ("field_ppm", "field_ppm"),
+                ("field_sd_ppm", "field_sd_ppm"),
+            ]),
+            (background, inversion, [("field_ppm", "field_ppm"), ("mask", "mask")]),
+        ])  # fmt: skip
+        return background, inversion
+
     reference = pe.Node(ReferenceChi(region=settings.reference), name="reference")
     quality = pe.Node(
         MeasureQuality(echo_times_s=echo_times_s, b0_direction=b0_direction),
@@ -136,20 +147,32 @@ def init_scan_wf(
         mem_gb=memory.load_gb,
     )
 
+    background, inversion = local_steps("")
     workflow.connect([
         (load, mask, [("magnitude", "magnitude"), ("phase", "phase")]),
         (load, field, [("magnitude", "magnitude"), ("phase", "phase")]),
         (mask, field, [("mask", "mask")]),
-        (field, background, [
-            ("field_ppm", "field_ppm"),
-            ("field_sd_ppm", "field_sd_ppm"),
-            ("mask", "mask"),
-        ]),
-        (background, inversion, [("field_ppm", "field_ppm"), ("mask", "mask")]),
-        (background, reference, [("mask", "mask")]),
-        (inversion, reference, [("chi_ppm", "chi_ppm")]),
+        (field, background, [("mask", "mask")]),
     ])  # fmt: skip
-    steps = [load, mask, field, background, inversion, reference]
+    steps = [load, mask, field, background, inversion]
+    if settings.two_pass:
+        whole_background, whole_inversion = local_steps("_whole")
+        local = chi = pe.Node(MergePasses(), name="merge")
+        workflow.connect([
+            (mask, whole_background, [("mask", "mask")]),
+            (background, local, [("field_ppm", "inner_field_ppm"), ("mask", "inner_mask")]),
+            (inversion, local, [("chi_ppm", "inner_chi_ppm")]),
+            (whole_background, local, [("field_ppm", "whole_field_ppm"), ("mask", "whole_mask")]),
+            (whole_inversion, local, [("chi_ppm", "whole_chi_ppm")]),
+        ])  # fmt: skip
+        steps.append(local)
+    else:
+        local, chi = background, inversion
+    workflow.connect([
+        (local, reference, [("mask", "mask")]),
+        (chi, reference, [("chi_ppm", "chi_ppm")]),
+    ])  # fmt: skip
+    steps.append(reference)
 
     if len(echo_times_s) >= MIN_RELAXATION_ECHOES:
         relaxation = pe.Node(
@@ -173,7 +196,7 @@ def init_scan_wf(
             (load, sink, [("magnitude", "magnitude")]),
             (mask, sink, [("mask", "brain_mask")]),
             (field, sink, [("field_ppm", "total_field_ppm"), ("quality", "quality")]),
-            (background, sink, [("field_ppm", "local_field_ppm"), ("mask", "eroded_mask")]),
+            (local, sink, [("field_ppm", "local_field_ppm"), ("mask", "eroded_mask")]),
             (reference, sink, [("chi_ppm", "chi_ppm")]),
         ])  # fmt: skip
     workflow.connect([

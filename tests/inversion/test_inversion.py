@@ -8,6 +8,7 @@ from properties import ball, check_linear, relative_difference
 from isdu_bids.errors import DataError
 from isdu_bids.inversion.referencing import csf_region, reference
 from isdu_bids.inversion.registry import INVERSION
+from isdu_bids.inversion.two_pass import merge_passes
 from isdu_bids.physics.dipole import forward_field
 
 LINEAR = [name for name in INVERSION if name != "isdu"]
@@ -111,3 +112,18 @@ def test_csf_is_found_in_the_middle_only():
     assert not region[:8].any()
     with pytest.raises(DataError, match="whole-mask"):
         csf_region(r2star, mask, (1.0, 1.0, 1.0))
+
+
+def test_two_passes_keep_the_first_and_fill_in_the_second():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(8, 8, 8)).astype(np.float32)
+    inner = np.zeros((8, 8, 8), bool)
+    inner[2:6, 2:6, 2:6] = True
+    whole = np.zeros_like(inner)
+    whole[1:7, 1:7, 1:7] = True
+    merged, mask = merge_passes(truth * inner, inner, (truth + 5) * whole, whole)
+    assert np.array_equal(mask, whole)
+    np.testing.assert_allclose(merged[whole], truth[whole], atol=1e-5)
+    assert not merged[~whole].any()
+    with pytest.raises(DataError, match="two-pass"):
+        merge_passes(truth, inner, truth, ~whole)

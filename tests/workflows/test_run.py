@@ -154,7 +154,7 @@ def test_a_bad_subject_does_not_stop_the_others(broken_dataset, tmp_path, capsys
     """Bad metadata of sub-01, found by the query; sub-02 is processed all the same."""
     code = app.main(
         [str(broken_dataset), str(tmp_path / "out"), "participant", "-w", str(tmp_path / "work"),
-         "--skip-bids-validation", "--inversion", "tkd", "--background", "vsharp"]
+         "--skip-bids-validation", "--inversion", "tkd", "--background", "vsharp", "--two-pass"]
     )  # fmt: skip
     assert code == 65
     message = capsys.readouterr().err
