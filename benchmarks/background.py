@@ -19,7 +19,8 @@ from background_heads import Head, published, simulated
 from scipy.ndimage import distance_transform_edt
 from scipy.signal import fftconvolve
 
-from isdu_bids.background import BACKGROUND, LocalField
+from isdu_bids.background import BACKGROUND
+from isdu_bids.background.local_field import LocalField
 
 
 def scipy_vsharp(field, mask, voxel_size_mm, radii_mm=range(12, 0, -1), threshold=0.05):

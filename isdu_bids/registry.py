@@ -36,7 +36,7 @@ class Method:
     """
 
     name: str
-    target: str | Callable[..., Any]
+    target: str
     description: str
     reference: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -44,8 +44,6 @@ class Method:
     @cached_property
     def function(self) -> Callable[..., Any]:
         """The implementation, imported now."""
-        if callable(self.target):
-            return self.target
         module, name = self.target.split(":")
         function: Callable[..., Any] = getattr(import_module(module), name)
         return function

@@ -1,6 +1,5 @@
 """Background field removal: total field -> field of the sources inside the mask."""
 
-from isdu_bids.background.local_field import LocalField
 from isdu_bids.background.registry import BACKGROUND, DEFAULT
 
-__all__ = ["BACKGROUND", "DEFAULT", "LocalField"]
+__all__ = ["BACKGROUND", "DEFAULT"]

@@ -2,55 +2,50 @@
 
 from __future__ import annotations
 
-from isdu_bids.background.harmonic import ismv, lbv
-from isdu_bids.background.jdf import jdf
-from isdu_bids.background.pdf import pdf
-from isdu_bids.background.resharp import resharp
-from isdu_bids.background.sharp import sharp, vsharp
 from isdu_bids.registry import Method, Registry
 
 BACKGROUND = Registry(
     "background removal",
     Method(
         "vsharp",
-        vsharp,
-        "V-SHARP: spherical mean values with the largest radius that fits, 12 to 1 mm.",
+        "isdu_bids.background.sharp:vsharp",
+        "V-SHARP: spherical mean values with the largest radius that fits, 12 to 1 mm",
         "10.1016/j.neuroimage.2010.11.088",
     ),
     Method(
         "sharp",
-        sharp,
-        "SHARP: spherical mean values of one radius.",
+        "isdu_bids.background.sharp:sharp",
+        "SHARP: spherical mean values of one radius",
         "10.1016/j.neuroimage.2010.10.070",
     ),
     Method(
         "resharp",
-        resharp,
-        "RESHARP: SHARP as a regularised least-squares problem.",
+        "isdu_bids.background.resharp:resharp",
+        "RESHARP: SHARP as a regularised least-squares problem",
         "10.1002/mrm.24765",
     ),
     Method(
         "ismv",
-        ismv,
-        "iSMV: the harmonic field that agrees with the total field in a rim one radius thick.",
+        "isdu_bids.background.harmonic:ismv",
+        "iSMV: the harmonic field that agrees with the total field in a rim one radius thick",
         "10.1002/mrm.24998",
     ),
     Method(
         "pdf",
-        pdf,
-        "PDF: projection onto the fields of dipoles outside the mask, weighted by field precision.",
+        "isdu_bids.background.pdf:pdf",
+        "PDF: projection onto the fields of dipoles outside the mask, weighted by field precision",
         "10.1002/nbm.1670",
     ),
     Method(
         "lbv",
-        lbv,
-        "LBV: the harmonic field that agrees with the total field in the outermost layer.",
+        "isdu_bids.background.harmonic:lbv",
+        "LBV: the harmonic field that agrees with the total field in the outermost layer",
         "10.1002/nbm.3064",
     ),
     Method(
         "jdf",
-        jdf,
-        "JDF: dipoles outside and inside the mask fitted together, after LBV, without outliers.",
+        "isdu_bids.background.jdf:jdf",
+        "JDF: dipoles outside and inside the mask fitted together, after LBV, without outliers",
         "10.1002/mrm.26331",
     ),
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from isdu_bids import __version__
 from isdu_bids.cli.parser import parse_options
-from isdu_bids.errors import DataError, IsduError, UsageError
+from isdu_bids.errors import DataError, IsduError
 from isdu_bids.settings import Resources, Settings, from_options, to_toml
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ def run(options: Namespace) -> int:
     """Process the scans that the options select; a failed scan does not stop the others."""
     from isdu_bids.bids.dataset import guard_output, write_dataset_files
 
-    if options.analysis_level == "group":
-        raise UsageError("the group level is not part of this version; use participant")
     query = find_scans(options)
     if options.dry_run:
         print(describe(query))

@@ -19,7 +19,7 @@ from isdu_bids.phase.unwrapping import UNWRAPPING
 from isdu_bids.registry import Registry
 from isdu_bids.settings import Settings, read_toml
 
-LEVELS = ("participant", "group")
+LEVELS = ("participant",)
 REFERENCES = ("whole-mask", "csf", "none")
 OFFSETS = ("auto", "monopolar", "bipolar", "none")
 
@@ -52,7 +52,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("bids_dir", type=Path, help="root of the BIDS dataset")
     parser.add_argument("output_dir", type=Path, help="root of the derivative dataset to write")
-    parser.add_argument("analysis_level", choices=LEVELS, help="per scan, or merge a cohort")
+    parser.add_argument("analysis_level", choices=LEVELS, help="process every scan")
     parser.add_argument("--version", action="version", version=f"isdu-bids {__version__}")
 
     group = parser.add_argument_group("which scans")

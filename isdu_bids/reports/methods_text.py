@@ -50,7 +50,8 @@ def methods_text(steps: Iterable[tuple[str, str]]) -> str:
     sentences = []
     for sentence, dois in steps:
         cited = [
-            str(numbers.setdefault(doi.rstrip("."), len(numbers) + 1)) for doi in _SOURCE.findall(dois)
+            str(numbers.setdefault(key.rstrip("."), len(numbers) + 1))
+            for key in _SOURCE.findall(dois)
         ]
         sentence = sentence.strip().rstrip(".")
         sentences.append(f"{sentence} [{', '.join(cited)}]." if cited else f"{sentence}.")
