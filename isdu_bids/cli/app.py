@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isdu_bids import __version__
+from isdu_bids.cli.environment import prepare_environment
 from isdu_bids.cli.parser import parse_options
 from isdu_bids.errors import DataError, IsduError
 from isdu_bids.settings import Resources, Settings, from_options, to_toml
@@ -51,6 +52,13 @@ def run(options: Namespace) -> int:
         print(describe(query))
         return 0
     guard_output(options.bids_dir, options.output_dir, options.work_dir)
+    resources = share_threads(from_options(Resources, vars(options)), len(query.acquisitions))
+    prepare_environment(
+        options.work_dir,
+        omp_nthreads=resources.omp_nthreads,
+        stop_on_first_crash=options.stop_on_first_crash,
+        verbosity=options.verbose,
+    )
     run_uuid = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
     for problem in query.problems:
         print(f"{problem.name}: {problem.message}", file=sys.stderr)
@@ -58,7 +66,7 @@ def run(options: Namespace) -> int:
     crashed: dict[str, str] = {}
     try:
         if query.acquisitions and not options.reports_only:
-            crashed = process(options, query, run_uuid)
+            crashed = process(options, query, resources, run_uuid)
     finally:
         from isdu_bids.workflows.reporting import write_reports
 
@@ -114,18 +122,10 @@ def subjects_of(query: Query) -> list[str]:
     return sorted({name.split("_")[0].removeprefix("sub-") for name in names})
 
 
-def process(options: Namespace, query: Query, run_uuid: str) -> dict[str, str]:
+def process(
+    options: Namespace, query: Query, resources: Resources, run_uuid: str
+) -> dict[str, str]:
     """Run the workflow; return a message for each scan that failed."""
-    from isdu_bids.cli.environment import prepare_environment
-
-    settings: Settings = from_options(Settings, vars(options))
-    resources = share_threads(from_options(Resources, vars(options)), len(query.acquisitions))
-    prepare_environment(
-        options.work_dir,
-        omp_nthreads=resources.omp_nthreads,
-        stop_on_first_crash=options.stop_on_first_crash,
-        verbosity=options.verbose,
-    )
     from isdu_bids.workflows.crashes import failed_scans
     from isdu_bids.workflows.run import init_run_wf, record_settings, run_workflow
 
@@ -133,7 +133,7 @@ def process(options: Namespace, query: Query, run_uuid: str) -> dict[str, str]:
     record_settings(options.output_dir, query.acquisitions, run_uuid, record)
     workflow = init_run_wf(
         acquisitions=query.acquisitions,
-        settings=settings,
+        settings=from_options(Settings, vars(options)),
         resources=resources,
         output_dir=options.output_dir.absolute(),
         work_dir=options.work_dir.absolute(),

@@ -31,6 +31,7 @@ class _InvertInput(BaseInterfaceInputSpec):
     b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
     method = traits.Str(mandatory=True)
     weights = traits.Str(mandatory=True)
+    weights_sha256 = traits.Str(desc="so that other weights of the same name are not cached")
     device = traits.Str("cpu", nohash=True)
     use_gpu = traits.Bool(False, nohash=True)
 

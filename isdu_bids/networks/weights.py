@@ -64,10 +64,7 @@ def load_weights(name_or_path: str | Path = DEFAULT_WEIGHTS, *, iterations: int 
     DataError
         If the file is missing, damaged or of another network.
     """
-    path = available_weights().get(str(name_or_path), Path(name_or_path))
-    if not path.is_file():
-        known = ", ".join(available_weights()) or "none"
-        raise DataError(f"weights {name_or_path}: no such file; packaged weights are: {known}")
+    path = weights_path(name_or_path)
     try:
         if path.suffix == ".safetensors":
             network, description = _load_own(path)
@@ -75,8 +72,27 @@ def load_weights(name_or_path: str | Path = DEFAULT_WEIGHTS, *, iterations: int 
             network, description = _load_published(path, iterations)
     except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"{path}: not usable as ISDU-QSMNet weights ({error})") from error
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Weights(path.stem, network.eval(), sha256, description)
+    return Weights(path.stem, network.eval(), weights_sha256(path), description)
+
+
+def weights_path(name_or_path: str | Path) -> Path:
+    """File of packaged weights by name, or the path itself.
+
+    Raises
+    ------
+    DataError
+        If there is no such file.
+    """
+    path = available_weights().get(str(name_or_path), Path(name_or_path))
+    if not path.is_file():
+        known = ", ".join(available_weights()) or "none"
+        raise DataError(f"weights {name_or_path}: no such file; packaged weights are: {known}")
+    return path.absolute()
+
+
+def weights_sha256(name_or_path: str | Path) -> str:
+    """SHA-256 of a weights file, which identifies it in every sidecar."""
+    return hashlib.sha256(weights_path(name_or_path).read_bytes()).hexdigest()
 
 
 def _load_own(path: Path) -> tuple[ISDUQSMNet, str]:

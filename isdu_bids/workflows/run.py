@@ -13,6 +13,7 @@ import yaml
 from nipype.pipeline import engine as pe
 from nipype.pipeline.engine.utils import generate_expanded_graph
 
+from isdu_bids import __version__
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.layout import log_folder
 from isdu_bids.bids.outputs import field_names_clash
@@ -37,7 +38,9 @@ def init_run_wf(
     run_uuid: str,
 ) -> pe.Workflow:
     """Workflow of a run: one sub-workflow per scan, which do not depend on each other."""
-    workflow = pe.Workflow(name="isdu_bids_wf", base_dir=str(work_dir))
+    # intermediate results of another version are not reused
+    name = f"isdu_bids_{__version__}_wf".replace(".", "_")
+    workflow = pe.Workflow(name=name, base_dir=str(work_dir))
     use_gpu = settings.device != "cpu" and n_gpus() > 0
     for scan in acquisitions:
         shape, affine = read_grid((scan.phase_files + scan.real_files)[0])

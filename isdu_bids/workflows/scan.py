@@ -19,6 +19,7 @@ from isdu_bids.interfaces.field import (
     RemoveBackground,
 )
 from isdu_bids.interfaces.outputs import DrawFigures, MeasureQuality, WriteDerivatives
+from isdu_bids.networks.weights import weights_path, weights_sha256
 from isdu_bids.settings import Settings
 from isdu_bids.workflows.memory import Memory
 
@@ -109,7 +110,8 @@ def init_scan_wf(
             InvertField(
                 b0_direction=b0_direction,
                 method=settings.inversion,
-                weights=settings.weights,
+                weights=str(weights_path(settings.weights)),
+                weights_sha256=weights_sha256(settings.weights),
                 **gpu,
             ),
             name=f"inversion{suffix}",
