@@ -20,7 +20,7 @@ from isdu_bids.phase.wrapping import FloatArray, wrap
 
 _REMEDY = (
     'set Units to "rad" in the phase sidecar if the values are radians, '
-    "or give the range that spans one turn (phase range option)"
+    "or give the range that spans one turn (--phase-range)"
 )
 
 
@@ -179,7 +179,7 @@ def _declared_radians(
     if high - low < 0.9 * 2 * pi and jumps_by(stored, high - low):
         raise DataError(
             f'phase with {seen}: Units says "rad", but it wraps at {high - low:.4g}, not 2 pi; '
-            "correct Units, or give the range that spans one turn (phase range option)"
+            "correct Units, or give the range that spans one turn (--phase-range)"
         )
     if high - low > 2 * pi * 1.001:
         flags = (*flags, "phase_beyond_one_turn")
