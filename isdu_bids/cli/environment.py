@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import configparser
 import os
-import tempfile
 from pathlib import Path
 
 
@@ -36,6 +35,7 @@ def prepare_environment(
             },
         }
     )
+    work_dir = work_dir.absolute()
     folder = work_dir / "config"
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"nipype.cfg.{os.getpid()}"
@@ -46,7 +46,7 @@ def prepare_environment(
     os.environ["NO_ET"] = os.environ["NIPYPE_NO_ET"] = "1"  # no version check over the network
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(omp_nthreads)
-    caches = Path(tempfile.gettempdir()) / f"isdu-bids-{os.getuid()}"
-    # A container's root and home are often read-only.
+    # A container's root and home are often read-only; compiled code is worth keeping between runs.
+    caches = work_dir / "cache"
     os.environ.setdefault("MPLCONFIGDIR", str(caches / "matplotlib"))
     os.environ.setdefault("NUMBA_CACHE_DIR", str(caches / "numba"))

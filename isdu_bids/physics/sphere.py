@@ -5,6 +5,7 @@ over any sphere inside its domain.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import pi
 
 import torch
 import torch.nn.functional as F
@@ -34,13 +35,20 @@ def sphere(voxel_size_mm: Sequence[float], radius_mm: float) -> torch.Tensor:
 
 
 def kernel_spectrum(kernel: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """Half spectrum (real) of a symmetric kernel centred on voxel 0 of a periodic grid."""
-    if any(k > n for k, n in zip(kernel.shape, shape, strict=True)):
-        raise ValueError(f"kernel {tuple(kernel.shape)} does not fit into {tuple(shape)}")
-    grid = kernel.new_zeros(tuple(shape))
-    grid[tuple(slice(0, n) for n in kernel.shape)] = kernel
-    grid = torch.roll(grid, [-(n // 2) for n in kernel.shape], dims=(0, 1, 2))
-    return torch.fft.rfftn(grid).real
+    """Half spectrum (real) of a kernel centred on voxel 0 of a periodic grid.
+
+    The kernel must be symmetric along each axis: then its transform is three small matrix products
+    with cosines, many times faster than an FFT of the grid.
+    """
+    spectrum = kernel
+    for axis, n in enumerate(shape):
+        reach = kernel.shape[axis] // 2
+        offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=kernel.device)
+        count = n // 2 + 1 if axis == 2 else n
+        waves = torch.arange(count, dtype=torch.float64, device=kernel.device) / n
+        cosines = torch.cos(2 * pi * waves[:, None] * offsets).to(kernel.dtype)
+        spectrum = torch.tensordot(spectrum, cosines, dims=([0], [1]))  # moves the axis last
+    return spectrum
 
 
 def depth_mm(mask: torch.Tensor, voxel_size_mm: Sequence[float], reach_mm: float) -> torch.Tensor:

@@ -104,10 +104,13 @@ def run_workflow(
 
 
 def total_memory_gb() -> float:
-    """Memory given to this process: by Slurm, else by the machine."""
+    """Memory given to this process: by Slurm, by a container, else by the machine."""
     if slurm := os.environ.get("SLURM_MEM_PER_NODE"):
         return float(slurm) / 1000
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    container = limit.read_text().strip() if limit.is_file() else "max"
+    return (machine if container == "max" else min(machine, int(container))) / 1e9
 
 
 def _read_plugin(path: Path) -> tuple[str, Mapping[str, Any]]:

@@ -59,6 +59,7 @@ def test_labels_tell_the_version_of_the_package(singularity):
     assert re.findall(r"ARG VERSION=(\S+)", text) == [__version__]
     assert f'{VERSION_LABEL}="$VERSION"' in text
     assert f"{VERSION_LABEL} {__version__}" in singularity["labels"]
+    assert f'= "isdu-bids {__version__}"' in SINGULARITY.read_text()
 
 
 @pytest.mark.parametrize("recipe", [DOCKERFILE, SINGULARITY], ids=lambda path: path.name)

@@ -57,6 +57,18 @@ def test_sphere_fits_where_the_depth_exceeds_its_radius(size_mm):
     assert torch.equal(depth_mm(mask, size_mm, 4.0) > 4.0, fits)
 
 
+@SIZES
+@pytest.mark.parametrize("shape", [(20, 24, 30), (21, 25, 27)])
+def test_kernel_spectrum_is_the_transform_of_the_kernel_on_the_grid(size_mm, shape):
+    kernel = sphere(size_mm, 5.0)
+    grid = torch.zeros(shape)
+    grid[tuple(slice(0, n) for n in kernel.shape)] = kernel
+    grid = torch.roll(grid, [-(n // 2) for n in kernel.shape], dims=(0, 1, 2))
+    expected = torch.fft.rfftn(grid.double())
+    assert torch.allclose(kernel_spectrum(kernel, shape).double(), expected.real, atol=2e-6)
+    assert expected.imag.abs().max() < 1e-6
+
+
 def test_volume_edge_counts_as_outside():
     depth = depth_mm(torch.ones(9, 9, 9, dtype=torch.bool), (1.0, 1.0, 1.0), 3.0)
     assert float(depth[0, 4, 4]) == 1.0
