@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,13 @@ class Settings:
         Background field removal (`isdu_bids.background`).
     two_pass
         Invert reliable voxels alone, and fill in the others from a second pass over all.
-    inversion, weights
-        Dipole inversion (`isdu_bids.inversion`), and name or path of the network's weights.
+    relaxation
+        Fit of R2*: ``auto``, or a method of `isdu_bids.phase.relaxation`.
+    phase_sign
+        ``auto`` turns a phase whose sign is clearly reversed; ``keep`` and ``turn`` do as told.
+    inversion, weights, weights_iterations
+        Dipole inversion (`isdu_bids.inversion`), name or path of the network's weights, and K
+        where the weights file does not store it.
     reference
         Region whose mean susceptibility is set to zero.
     device
@@ -46,9 +51,12 @@ class Settings:
     combination: str = "phase_snr"
     mask: str = "combined"
     background: str = "jdf"
+    relaxation: str = "auto"
+    phase_sign: str = "auto"
     two_pass: bool = False
     inversion: str = "isdu"
     weights: str = "isdu_preliminary"
+    weights_iterations: int | None = None
     reference: str = "whole-mask"
     device: str = "auto"
 
@@ -98,15 +106,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read as TOML ({error})") from error
 
 
-def settings_dict(settings: Settings | Resources) -> dict[str, Any]:
-    """Plain values of a settings dataclass."""
-    return asdict(settings)
-
-
 def from_options(kind: type[Any], options: Mapping[str, Any]) -> Any:
     """Build a settings dataclass from the options that it knows."""
     known = {field.name for field in fields(kind)}
-    return kind(**{name: value for name, value in options.items() if name in known})
+    return kind(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in options.items()
+            if name in known
+        }
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -42,7 +42,7 @@ def masked_field(field_ppm: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             "resample the mask to the field"
         )
     if not mask.any():
-        raise DataError("the mask is empty; check the mask, or give one with --mask")
+        raise DataError("the mask is empty; check the mask, or give one with --mask-pattern")
     inside = field_ppm[mask].double()
     if not torch.isfinite(inside).all():
         raise DataError(

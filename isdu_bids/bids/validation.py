@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 from isdu_bids.errors import ValidationError
 
 _VALIDATOR = "bids-validator-deno"
+_SUBJECT = re.compile(r"/sub-([0-9a-zA-Z]+)/")
 _log = logging.getLogger(__name__)
 
 
@@ -55,21 +57,35 @@ def validate(dataset: Path) -> ValidationReport | None:
     return ValidationReport(*(_lines(issues, severity) for severity in ("error", "warning")))
 
 
-def check_input(bids_dir: Path) -> None:
-    """Refuse a dataset that is not valid; its warnings are left to its owner.
+def check_input(bids_dir: Path) -> dict[str, str]:
+    """Refuse a dataset whose root is not valid; its warnings are left to its owner.
+
+    Returns
+    -------
+    dict
+        Label of each subject with errors of its own -> the first of them.
 
     Raises
     ------
     ValidationError
-        If the validator reports errors.
+        If the validator reports errors that belong to no subject.
     """
     report = validate(bids_dir)
-    if report is not None and report.errors:
-        shown = "\n".join(f"  {line}" for line in report.errors[:10])
+    errors = report.errors if report is not None else ()
+    subjects: dict[str, str] = {}
+    general = []
+    for line in errors:
+        if found := _SUBJECT.search(line):
+            subjects.setdefault(found[1], line)
+        else:
+            general.append(line)
+    if general:
+        shown = "\n".join(f"  {line}" for line in general[:10])
         raise ValidationError(
-            f"{bids_dir} is no valid BIDS dataset ({len(report.errors)} errors); correct it or use "
+            f"{bids_dir} is no valid BIDS dataset ({len(errors)} errors); correct it or use "
             f"--skip-bids-validation:\n{shown}"
         )
+    return subjects
 
 
 def _lines(issues: dict[str, Any], severity: str) -> tuple[str, ...]:

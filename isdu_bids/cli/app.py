@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 import uuid
 from argparse import Namespace
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING
 from isdu_bids import __version__
 from isdu_bids.cli.environment import prepare_environment
 from isdu_bids.cli.parser import parse_options
-from isdu_bids.errors import DataError, IsduError
+from isdu_bids.errors import DataError, IsduError, ValidationError
 from isdu_bids.settings import Resources, Settings, from_options, to_toml
 
 if TYPE_CHECKING:
+    from isdu_bids.bids.acquisition import Acquisition
     from isdu_bids.bids.query import Query
 
 logger = logging.getLogger("isdu_bids")
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             level=max(logging.DEBUG, logging.WARNING - 10 * options.verbose),
             format="%(levelname)s %(name)s: %(message)s",
         )
-        return run(options)
+        return run(options, sys.argv[1:] if arguments is None else arguments)
     except IsduError as error:
         print(f"isdu-bids: {error}", file=sys.stderr)
         return error.exit_code
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace, arguments: Sequence[str]) -> int:
     """Process the scans that the options select; a failed scan does not stop the others."""
     from isdu_bids.bids.dataset import guard_output, write_dataset_files
 
@@ -75,7 +77,7 @@ def run(options: Namespace) -> int:
             options.output_dir,
             subjects_of(query),
             run_uuid=run_uuid,
-            command="isdu-bids " + " ".join(map(str, sys.argv[1:])),
+            command=shlex.join(["isdu-bids", *arguments]),
             failures=failures | crashed,
         )
         for page in pages:
@@ -89,7 +91,7 @@ def run(options: Namespace) -> int:
 
 def find_scans(options: Namespace) -> Query:
     """Validate the dataset, unless told not to, and query it."""
-    from isdu_bids.bids.query import find_acquisitions, read_filter_file
+    from isdu_bids.bids.query import Problem, Query, find_acquisitions, read_filter_file
     from isdu_bids.bids.validation import check_input
 
     query = find_acquisitions(
@@ -101,9 +103,32 @@ def find_scans(options: Namespace) -> Query:
         mask_pattern=options.mask_pattern,
         derivatives=options.derivatives,
     )
-    if not options.skip_bids_validation:
-        check_input(options.bids_dir)
-    return query
+    invalid = {} if options.skip_bids_validation else check_input(options.bids_dir)
+    settings = from_options(Settings, vars(options))
+    usable, problems = [], list(query.problems)
+    for scan in query.acquisitions:
+        if scan.subject in invalid:
+            message = (
+                f"the BIDS validator objects (--skip-bids-validation): {invalid[scan.subject]}"
+            )
+            problems.append(Problem(scan.name, message, ValidationError))
+        elif reason := contradiction(scan, settings):
+            problems.append(Problem(scan.name, reason, DataError))
+        else:
+            usable.append(scan)
+    return Query(tuple(usable), tuple(problems))
+
+
+def contradiction(scan: Acquisition, settings: Settings) -> str | None:
+    """Say in one line what the settings ask of a scan that it does not have."""
+    n = len(scan.echo_times_s)
+    if settings.reference == "csf" and n < 3:
+        return f"--reference csf needs R2*, so three echoes, not {n}; use whole-mask"
+    if settings.offset == "bipolar" and n < 3:
+        return f"--offset bipolar needs three echoes, not {n}; use monopolar"
+    if settings.combination in ("linear", "nonlinear") and n < 2:
+        return f"--combination {settings.combination} needs two echoes; use phase_snr"
+    return None
 
 
 def describe(query: Query) -> str:
@@ -129,7 +154,7 @@ def process(
     from isdu_bids.workflows.crashes import failed_scans
     from isdu_bids.workflows.run import init_run_wf, record_settings, run_workflow
 
-    record = to_toml({"isdu_bids": {"version": __version__}, "options": _recorded(options)})
+    record = to_toml({"isdu_bids": {"version": __version__}, "options": recorded(options)})
     record_settings(options.output_dir, query.acquisitions, run_uuid, record)
     workflow = init_run_wf(
         acquisitions=query.acquisitions,
@@ -159,7 +184,7 @@ def share_threads(resources: Resources, n_scans: int) -> Resources:
     )
 
 
-def _recorded(options: Namespace) -> dict[str, object]:
+def recorded(options: Namespace) -> dict[str, object]:
     """Options worth repeating: the result of this run, not how it was called."""
     return {
         name: str(value) if isinstance(value, Path) else value

@@ -22,6 +22,8 @@ from isdu_bids.settings import Settings, read_toml
 LEVELS = ("participant",)
 REFERENCES = ("whole-mask", "csf", "none")
 OFFSETS = ("auto", "monopolar", "bipolar", "none")
+SIGNS = ("auto", "keep", "turn")
+RELAXATIONS = ("auto", "arlo", "loglinear", "nonlinear")
 
 #: Options that belong to one call and are not taken over from a configuration file.
 _NOT_FROM_FILE = {"bids_dir", "output_dir", "analysis_level", "config_file", "dry_run"}
@@ -116,6 +118,19 @@ def build_parser() -> Parser:
     _add_choice(group, "--combination", COMBINATION, default.combination)
     _add_choice(group, "--mask", MASKS, default.mask)
     _add_choice(group, "--background", BACKGROUND, default.background)
+    group.add_argument(
+        "--phase-sign",
+        choices=SIGNS,
+        default=default.phase_sign,
+        help="auto: turn a phase whose sign is clearly reversed (default: %(default)s)",
+    )
+    group.add_argument(
+        "--relaxation",
+        choices=RELAXATIONS,
+        default=default.relaxation,
+        help="fit of R2*; auto: arlo for evenly spaced echoes, else loglinear "
+        "(default: %(default)s)",
+    )
     _add_choice(group, "--inversion", INVERSION, default.inversion)
     group.add_argument(
         "--two-pass",
@@ -127,6 +142,12 @@ def build_parser() -> Parser:
         default=default.weights,
         metavar="NAME|PATH",
         help="weights of the network (default: %(default)s)",
+    )
+    group.add_argument(
+        "--weights-iterations",
+        type=_positive,
+        metavar="K",
+        help="iterations of published checkpoints that do not store them",
     )
     group.add_argument(
         "--reference",
@@ -225,22 +246,41 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """
     parser = build_parser()
     options = parser.parse_args(arguments)
-    if options.config_file is None:
-        return options
-    defaults = vars(options).keys() - _NOT_FROM_FILE
-    values = read_toml(options.config_file).get("options")
+    if options.config_file is not None:
+        parser.set_defaults(**_defaults_from(options.config_file, parser))
+        options = parser.parse_args(arguments)
+    for name, value in vars(options).items():
+        if isinstance(value, Path):  # steps run in folders of their own
+            setattr(options, name, value.absolute())
+    return options
+
+
+def _defaults_from(path: Path, parser: argparse.ArgumentParser) -> dict[str, object]:
+    """Options of a configuration file, checked as if they stood on the command line."""
+    values = read_toml(path).get("options")
     if not isinstance(values, dict):
-        raise UsageError(f"{options.config_file}: the section [options] is missing")
-    if unknown := sorted(values.keys() - vars(options).keys()):
-        raise UsageError(f"{options.config_file}: unknown option {unknown[0]!r}")
-    parser.set_defaults(
-        **{
-            name: Path(str(value)) if name.endswith(("_dir", "_file")) else value
-            for name, value in values.items()
-            if name in defaults
-        }
-    )
-    return parser.parse_args(arguments)
+        raise UsageError(f"{path}: the section [options] is missing")
+    flags = {action.dest: action for action in parser._actions}
+    words = []
+    for name, value in values.items():
+        if name not in flags:
+            raise UsageError(f"{path}: unknown option {name!r}")
+        if name in _NOT_FROM_FILE or value is False:
+            continue
+        words.append(flags[name].option_strings[0])
+        if name == "verbose":
+            words[-1] = "-" + "v" * int(value)
+        elif value is not True:
+            words += [_word(name, item) for item in (value if isinstance(value, list) else [value])]
+    try:
+        checked = parser.parse_args(["in", "out", LEVELS[0], *words])
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    return {name: getattr(checked, name) for name in values if name not in _NOT_FROM_FILE}
+
+
+def _word(name: str, value: object) -> str:
+    return f"{value}G" if name == "memory_gb" else str(value)
 
 
 def _add_choice(
@@ -275,4 +315,6 @@ def device_name(text: str) -> str:
 
 def _available_cpus() -> int:
     """Processors given to this process: Slurm and cgroups may allow fewer than the machine has."""
-    return int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))
+    if slurm := os.environ.get("SLURM_CPUS_PER_TASK"):
+        return int(slurm)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -30,9 +30,10 @@ class _InvertInput(BaseInterfaceInputSpec):
     mask = File(exists=True, mandatory=True)
     b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
     method = traits.Str(mandatory=True)
-    weights = traits.Str(mandatory=True)
+    weights = traits.Str(desc="name or path, for networks")
     weights_sha256 = traits.Str(desc="so that other weights of the same name are not cached")
-    device = traits.Str("cpu", nohash=True)
+    weights_iterations = traits.Either(None, traits.Int, desc="K where the file lacks it")
+    device = traits.Str("cpu")
     use_gpu = traits.Bool(False, nohash=True)
 
 
@@ -52,18 +53,25 @@ class InvertField(Step):
         method = INVERSION[inputs.method]
         facts: dict[str, Any] = {
             "inversion": inputs.method,
+            "inversion_reference": method.reference,
             "inversion_parameters": method.settings,
         }
         parameters: dict[str, Any] = {}
+        flags: list[str] = []
         if inputs.method == "isdu":
-            weights = cached_weights(inputs.weights)
+            weights = cached_weights(inputs.weights, inputs.weights_iterations)
             parameters["weights"] = weights
             facts |= {
                 "inversion_parameters": method.settings | {"weights": weights.name},
                 "weights": weights.name,
                 "weights_sha256": weights.sha256,
                 "weights_description": weights.description,
+                "weights_iterations": weights.network.architecture.iterations,
             }
+            if weights.trained_at_mm and not np.allclose(
+                voxel_size_mm(field.affine), weights.trained_at_mm, rtol=0.05
+            ):
+                flags.append("weights_of_other_resolution")
 
         def invert(device: torch.device) -> torch.Tensor:
             return method(
@@ -77,7 +85,7 @@ class InvertField(Step):
         chi, facts["inversion_device"] = run_on(inputs.device, invert)
         self._save(runtime, field.affine, chi_ppm=chi.numpy())
         text = f"Susceptibility was computed by {method.description}"
-        self._note(runtime, [(text, method.reference)], **facts)
+        self._note(runtime, [(text, method.reference)], flags, **facts)
         return runtime
 
 

@@ -16,7 +16,7 @@ from isdu_bids.interfaces.base import Step
 from isdu_bids.masking.masks import MASKS
 from isdu_bids.masking.trusted import trusted_mask
 from isdu_bids.phase.mapping import map_field
-from isdu_bids.phase.relaxation import fit_relaxation
+from isdu_bids.phase.relaxation import RELAXATION, fit_relaxation, relaxation_method
 from isdu_bids.phase.romeo import voxel_quality
 from isdu_bids.phase.scaling import decide_phase_scaling, explicit_scaling
 from isdu_bids.physics.device import run_on
@@ -98,11 +98,14 @@ class MaskBrain(Step):
             mask = images.load_volume(inputs.mask_file).data > 0.5
             self._note(runtime, [("The brain mask was given by the user.", "")], mask="user")
         else:
-            phase = images.load_stack([inputs.phase])
+            phase = images.load_stack([inputs.phase]).data
+            finite = np.asarray(np.isfinite(phase).all(axis=0))
             method = MASKS[inputs.method]
             mask = method(
                 magnitude.data,
-                quality=voxel_quality(phase.data, magnitude.data, inputs.echo_times_s),
+                quality=voxel_quality(
+                    np.nan_to_num(phase), magnitude.data, inputs.echo_times_s, finite
+                ),
                 voxel_size_mm=voxel_size_mm(magnitude.affine),
             )
             text = f"The mask is the {method.description}"
@@ -124,6 +127,7 @@ class _FieldInput(BaseInterfaceInputSpec):
     field_strength_t = traits.Float(mandatory=True)
     b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
     offset = traits.Str(mandatory=True)
+    sign = traits.Str("auto")
     unwrapping = traits.Str(mandatory=True)
     combination = traits.Str(mandatory=True)
 
@@ -133,7 +137,8 @@ class _FieldOutput(TraitedSpec):
     field_ppm = File(exists=True, desc="total field")
     field_sd_ppm = File(exists=True)
     quality = File(exists=True, desc="of the phase, 0 to 1")
-    mask = File(exists=True, desc="the mask without voxels whose field is not to be trusted")
+    measured_mask = File(exists=True, desc="the mask without voxels that have no finite phase")
+    mask = File(exists=True, desc="of these, the voxels whose field is to be trusted")
     notes = File(exists=True)
 
 
@@ -145,8 +150,10 @@ class MapField(Step):
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         mask = images.load_volume(inputs.mask)
+        phase = images.load_stack([inputs.phase]).data
+        measured = (mask.data > 0) & np.isfinite(phase).all(axis=0)
         fit = map_field(
-            images.load_stack([inputs.phase]).data,
+            phase,
             images.load_stack([inputs.magnitude]).data,
             inputs.echo_times_s,
             mask.data > 0,
@@ -155,6 +162,7 @@ class MapField(Step):
             unwrapping=inputs.unwrapping,
             combination=inputs.combination,
             offset=inputs.offset,
+            sign=inputs.sign,
         )
         self._save(
             runtime,
@@ -163,7 +171,8 @@ class MapField(Step):
             field_ppm=hz_to_ppm(fit.field_hz, inputs.field_strength_t),
             field_sd_ppm=hz_to_ppm(fit.field_sd_hz, inputs.field_strength_t),
             quality=fit.quality,
-            mask=trusted_mask(mask.data > 0, fit.quality),
+            measured_mask=measured,
+            mask=trusted_mask(measured, fit.quality),
         )
         sentences = [(_DOI.sub("", text), " ".join(_DOI.findall(text))) for text in fit.steps]
         self._note(
@@ -172,6 +181,7 @@ class MapField(Step):
             fit.flags,
             unwrapping=inputs.unwrapping,
             combination=inputs.combination,
+            offset=inputs.offset,
         )
         return runtime
 
@@ -182,7 +192,7 @@ class _BackgroundInput(BaseInterfaceInputSpec):
     mask = File(exists=True, mandatory=True)
     b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
     method = traits.Str(mandatory=True)
-    device = traits.Str("cpu", nohash=True)
+    device = traits.Str("cpu")
     use_gpu = traits.Bool(False, nohash=True)
 
 
@@ -229,6 +239,7 @@ class RemoveBackground(Step):
 
 
 class _RelaxationInput(BaseInterfaceInputSpec):
+    method = traits.Str("auto")
     magnitude = File(exists=True, mandatory=True)
     mask = File(exists=True, mandatory=True)
     echo_times_s = traits.List(traits.Float, mandatory=True)
@@ -249,9 +260,13 @@ class MapRelaxation(Step):
     def _run_interface(self, runtime: Any) -> Any:
         magnitude = images.load_stack([self.inputs.magnitude])
         mask = images.load_volume(self.inputs.mask).data > 0
-        fit = fit_relaxation(magnitude.data, self.inputs.echo_times_s, mask)
+        times_s = self.inputs.echo_times_s
+        name = relaxation_method(times_s) if self.inputs.method == "auto" else self.inputs.method
+        fit = fit_relaxation(magnitude.data, times_s, mask, name)
         self._save(
             runtime, magnitude.affine, r2star=fit.r2star_per_s, t2star=fit.t2star_s, s0=fit.s0
         )
-        self._note(runtime)
+        method = RELAXATION[name]
+        text = f"R2* was fitted by {method.description}"
+        self._note(runtime, [(text, method.reference)], relaxation=name)
         return runtime

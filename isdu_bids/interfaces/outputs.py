@@ -190,11 +190,12 @@ def sidecar(key: str, notes: Notes) -> dict[str, Any]:
     if key == "chi":
         fields |= {
             "EstimationAlgorithm": facts["inversion"],
-            "EstimationReference": f"Mean of the reference region: {facts['reference']}",
-            "ReferenceMean": facts["reference_mean_ppm"],
-            "ReferenceStandardDeviation": facts["reference_sd_ppm"],
-            "BackgroundFieldRemoval": facts["background"],
+            "EstimationReference": f"doi or key: {facts['inversion_reference']}",
+            "ReferenceRegion": facts["reference"],
+            "ReferenceMeanPpm": facts["reference_mean_ppm"],
+            "ReferenceStandardDeviationPpm": facts["reference_sd_ppm"],
             "Device": facts["inversion_device"],
+            "Processing": facts,
         }
         weights = {"weights": "Weights", "weights_sha256": "WeightsSHA256"}
         weights["weights_description"] = "WeightsDescription"

@@ -34,9 +34,17 @@ def tkd(
     def inverse(kernel: torch.Tensor) -> torch.Tensor:
         truncated = torch.where(kernel < 0, -threshold, threshold)
         weight = torch.where(kernel.abs() > threshold, 1 / kernel, 1 / truncated)
-        return weight / (kernel * weight).mean()
+        return weight / _spectrum_mean(kernel * weight)
 
     return _filtered(field_ppm, mask, voxel_size_mm, b0_direction, inverse)
+
+
+def _spectrum_mean(half: torch.Tensor) -> torch.Tensor:
+    """Mean over the whole spectrum of an even kernel given as half of it (even last axis)."""
+    inner = half[..., 1:-1].double().sum()
+    edges = half[..., 0].double().sum() + half[..., -1].double().sum()
+    n = half.shape[0] * half.shape[1] * 2 * (half.shape[2] - 1)
+    return ((2 * inner + edges) / n).float()
 
 
 def l2(

@@ -66,6 +66,6 @@ def isdu(
 
 
 @lru_cache(maxsize=2)
-def cached_weights(name_or_path: str) -> Weights:
+def cached_weights(name_or_path: str, iterations: int | None = None) -> Weights:
     """Load weights once per process: several scans of a worker share a network."""
-    return load_weights(name_or_path)
+    return load_weights(name_or_path, iterations=iterations)

@@ -30,6 +30,7 @@ class Weights:
     network: ISDUQSMNet
     sha256: str
     description: str
+    trained_at_mm: float | None = None
 
 
 def save_weights(path: Path, network: ISDUQSMNet, description: str) -> None:
@@ -48,7 +49,9 @@ def available_weights() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
-def load_weights(name_or_path: str | Path = DEFAULT_WEIGHTS, *, iterations: int = 1) -> Weights:
+def load_weights(
+    name_or_path: str | Path = DEFAULT_WEIGHTS, *, iterations: int | None = None
+) -> Weights:
     """Load weights by the name of a packaged file or by the path of any supported one.
 
     Parameters
@@ -57,7 +60,8 @@ def load_weights(name_or_path: str | Path = DEFAULT_WEIGHTS, *, iterations: int 
         A name from `available_weights`, a ``.safetensors`` file of this package, or a published
         ISDU-QSMNet checkpoint (``.pth``, ``.pt``).
     iterations
-        K for published checkpoints with shared weights, which do not store it.
+        K for published checkpoints with shared weights, which do not store it; a network of
+        another K would give a wrong map that looks right.
 
     Raises
     ------
@@ -72,7 +76,9 @@ def load_weights(name_or_path: str | Path = DEFAULT_WEIGHTS, *, iterations: int 
             network, description = _load_published(path, iterations)
     except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"{path}: not usable as ISDU-QSMNet weights ({error})") from error
-    return Weights(path.stem, network.eval(), weights_sha256(path), description)
+    # published networks have seen 1 mm only; ours are trained over a range of voxel sizes
+    trained_at_mm = None if path.suffix == ".safetensors" else 1.0
+    return Weights(path.stem, network.eval(), weights_sha256(path), description, trained_at_mm)
 
 
 def weights_path(name_or_path: str | Path) -> Path:
@@ -104,19 +110,24 @@ def _load_own(path: Path) -> tuple[ISDUQSMNet, str]:
     return network, metadata["description"]
 
 
-def _load_published(path: Path, iterations: int) -> tuple[ISDUQSMNet, str]:
+def _load_published(path: Path, iterations: int | None) -> tuple[ISDUQSMNet, str]:
     """Load either published format: a bare state dict (shared), or ``model_0 .. model_{K-1}``."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise DataError(f"{path}: not a PyTorch state dict that loads safely ({error})") from error
     shared = "model_0" not in content
+    if shared and iterations is None:
+        raise DataError(
+            f"{path} does not store its number of iterations K; give it by "
+            "--weights-iterations (1 for ISDU K = 1, 4 for MoDL-QSM-SW)"
+        )
     copies = (
         [content] if shared else [content[f"model_{k}"] for k in range(int(content["K_unrolling"]))]
     )
     network = ISDUQSMNet(
         Architecture(
-            iterations=iterations if shared else len(copies),
+            iterations=iterations or len(copies) if shared else len(copies),
             shared=shared,
             depth=18,
             features=32,

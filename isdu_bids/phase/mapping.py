@@ -17,6 +17,7 @@ from isdu_bids.phase.unwrapping import UNWRAPPING
 from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
 
 Offset = Literal["auto", "monopolar", "bipolar", "none"]
+Sign = Literal["auto", "keep", "turn"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def map_field(
     unwrapping: str = "romeo",
     combination: str = "phase_snr",
     offset: Offset = "auto",
+    sign: Sign = "auto",
     smoothing_mm: float = 7.0,
 ) -> FieldMap:
     """Check and repair the phase, remove its offset, unwrap it, and combine the echoes.
@@ -89,6 +91,8 @@ def map_field(
         *monopolar* removes the offset of the first two echoes (MCPC-3D-S), *bipolar* also the
         alternating phase of odd and even echoes, *auto* is monopolar for two echoes or more and
         none for one.
+    sign
+        *auto* turns a phase whose sign is clearly reversed; *keep* and *turn* do as told.
     smoothing_mm
         Standard deviation of the Gaussian that smooths the offset.
 
@@ -134,7 +138,7 @@ def map_field(
     if len(phase) > 1:
         steps.append(f"{len(phase)} echoes were combined to one field with {combination} weights.")
 
-    sign = np.float32(1)
+    turned = sign == "turn"
     if b0_direction is None or magnitude is None:
         flags.append("sign_unchecked")
     else:
@@ -144,16 +148,18 @@ def map_field(
             f"The field correlates by {check.correlation:.2f} with that of the head's outline: "
             f"its sign is {check.verdict}."
         )
-        if check.verdict == "reversed":
-            sign = np.float32(-1)
-            steps.append("The sign of the phase was turned.")
+        turned |= sign == "auto" and check.verdict == "reversed"
+    factor = np.float32(-1 if turned else 1)
+    if turned:
+        flags.append("sign_turned")
+        steps.append("The sign of the phase was turned.")
     return FieldMap(
-        unwrapped_rad=sign * unwrapped,
-        field_hz=sign * fit.field_hz,
+        unwrapped_rad=factor * unwrapped,
+        field_hz=factor * fit.field_hz,
         field_sd_hz=fit.field_sd_hz,
         quality=voxel_quality(phase, weight, echo_times_s, mask),
         residual_rad=fit.residual_rad,
-        offset_rad=sign * wrap(offset_rad),
+        offset_rad=factor * wrap(offset_rad),
         flags=tuple(flags),
         steps=tuple(steps),
     )

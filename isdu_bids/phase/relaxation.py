@@ -17,7 +17,7 @@ _R2STAR_RANGE = (0.1, 2000.0)
 
 @dataclass(frozen=True)
 class Relaxation:
-    """Transverse relaxation, shape ``(x, y, z)``, 0 outside the mask.
+    """Transverse relaxation, shape ``(x, y, z)``; 0 outside the mask and where the fit failed.
 
     Attributes
     ----------
@@ -56,13 +56,19 @@ def fit_relaxation(
     if len(magnitude) < 3:
         raise DataError(f"R2* needs three echoes, the scan has {len(magnitude)}; switch R2* off")
     if method == "auto":
-        method = "arlo" if _even(echo_times_s) else "loglinear"
+        method = relaxation_method(echo_times_s)
     signals = np.nan_to_num(magnitude[:, mask], posinf=0.0).astype(np.float32)
     rate = RELAXATION[method](signals, np.asarray(echo_times_s, np.float32)[:, None])
     rate = np.clip(np.nan_to_num(rate), *_R2STAR_RANGE)
+    fitted = rate > _R2STAR_RANGE[0]  # what does not decay was not fitted: 0, not T2* = 10 s
     decay = np.exp(-rate * np.asarray(echo_times_s, np.float32)[:, None])
     s0 = (signals * decay).sum(axis=0) / (decay**2).sum(axis=0)
-    return Relaxation(*(_placed(values, mask) for values in (rate, 1 / rate, s0)))
+    return Relaxation(*(_placed(values * fitted, mask) for values in (rate, 1 / rate, s0)))
+
+
+def relaxation_method(echo_times_s: Sequence[float]) -> str:
+    """Name of the method that *auto* takes for these echo times."""
+    return "arlo" if _even(echo_times_s) else "loglinear"
 
 
 def arlo(signals: FloatArray, times: FloatArray) -> FloatArray:
@@ -139,13 +145,13 @@ RELAXATION = Registry(
     Method(
         "loglinear",
         "isdu_bids.phase.relaxation:loglinear",
-        "Weighted line through the logarithm",
+        "a weighted line through the logarithm",
         "10.1002/mrm.25137",
     ),
     Method(
         "nonlinear",
         "isdu_bids.phase.relaxation:nonlinear",
-        "Least squares of the exponential",
+        "nonlinear least squares of the exponential",
         "10.1002/mrm.25137",
     ),
 )

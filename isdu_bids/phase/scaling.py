@@ -47,14 +47,18 @@ class PhaseScaling:
     flags: tuple[str, ...] = ()
 
     def to_radians(self, values: npt.ArrayLike) -> FloatArray:
-        """Phase in [-pi, pi]; values that are not finite become 0.
+        """Phase in [-pi, pi]; values that are not finite become NaN, which mapping leaves out.
 
         Values in radians come back bit for bit, exact zeros and +-pi included.
         """
-        stored = np.nan_to_num(np.asarray(values), nan=0.0, posinf=0.0, neginf=0.0)
+        stored = np.asarray(values)
+        finite = np.isfinite(stored)
+        stored = np.where(finite, stored, 0)
         if (self.slope, self.intercept) == (1.0, 0.0):
-            return wrap(np.clip(stored, -1e4, 1e4))
-        return wrap(stored * self.slope + self.intercept)
+            phase = wrap(np.clip(stored, -1e4, 1e4))
+        else:
+            phase = wrap(stored * self.slope + self.intercept)
+        return np.where(finite, phase, np.float32(np.nan))
 
 
 @dataclass(frozen=True)

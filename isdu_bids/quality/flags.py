@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import isnan
 from typing import Any, Literal, NamedTuple
 
@@ -139,3 +139,34 @@ def flag_scan(measures: Mapping[str, Any]) -> list[Flag]:
         flags.append(Flag("not_measured", "warning", f"could not be measured: {names}"))
     order = ("error", "warning", "info")
     return sorted(flags, key=lambda flag: order.index(flag.severity))
+
+
+#: Names that processing steps give to what they met, as a reader must understand them.
+_PROCESSING: dict[str, tuple[Severity, str]] = {
+    "sign_right": ("info", "the sign of the phase agrees with the outline of the head"),
+    "sign_unclear": ("warning", "the outline of the head does not tell the sign of the phase"),
+    "sign_unchecked": ("warning", "the sign of the phase was not checked"),
+    "sign_reversed": ("warning", "the sign of the phase contradicts the outline of the head"),
+    "sign_turned": ("warning", "the sign of the phase was turned (--phase-sign)"),
+    "single_echo": ("info", "a single echo: the phase offset of the coils is part of the field"),
+    "echo_missing": (
+        "warning",
+        "one echo spacing is a multiple of the others: is an echo missing?",
+    ),
+    "echo_spacing_uneven": ("info", "echoes are not evenly spaced"),
+    "slice_polarity_repaired": ("warning", "the phase flipped from slice to slice and was turned"),
+    "voxels_not_finite": ("warning", "voxels without a finite value left the mask"),
+    "phase_not_finite": ("warning", "the phase holds values that are not finite"),
+    "phase_range_not_filled": ("warning", "the phase does not fill its manufacturer's range"),
+    "phase_scale_from_wraps": ("warning", "the scale of the phase was found from its wraps"),
+    "phase_beyond_one_turn": ("info", "the phase exceeds one turn and was wrapped"),
+    "weights_of_other_resolution": (
+        "warning",
+        "the network was trained at another voxel size: resample the scan or take other weights",
+    ),
+}
+
+
+def processing_flags(names: Iterable[str]) -> list[Flag]:
+    """Remarks on what processing met; a name that is not known is told as it is."""
+    return [Flag(name, *_PROCESSING.get(name, ("warning", name))) for name in names]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from isdu_bids.bids.layout import log_folder
-from isdu_bids.quality.flags import flag_scan
+from isdu_bids.quality.flags import flag_scan, processing_flags
 from isdu_bids.reports.methods_text import methods_text, write_citation
 from isdu_bids.reports.subject import ScanSummary, write_subject_report
 
@@ -45,7 +45,7 @@ def write_reports(
         The pages.
     """
     pages = []
-    text = ""
+    texts: dict[str, None] = {}  # in order, each once: scans may differ in echoes or methods
     for subject in subjects:
         folder = log_folder(output_dir, subject)
         found = [json.loads(path.read_text()) for path in sorted(folder.glob(f"*{_SUFFIX}"))]
@@ -55,22 +55,23 @@ def write_reports(
         if not found and not own:
             continue
         # what failed in this run must not pass for a result of it
-        scans = [summary_of(content) for content in found if content["name"] not in own]
-        text = methods_text(found[0]["sentences"]) if found else methods_text([])
+        found = [content for content in found if content["name"] not in own]
+        methods = [methods_text(content["sentences"]) for content in found]
+        texts |= dict.fromkeys(methods)
         pages.append(
             write_subject_report(
                 output_dir,
                 subject,
-                scans=scans,
+                scans=[summary_of(content) for content in found],
                 run_uuid=run_uuid,
-                methods=text,
+                methods="\n".join(dict.fromkeys(methods)),
                 about=about(command),
                 failures=own,
                 crash_files=sorted((folder / run_uuid).glob("crash-*.txt")),
             )
         )
-    if text:
-        write_citation(output_dir, text)
+    if texts:
+        write_citation(output_dir, "\n".join(texts))
     return pages
 
 
@@ -81,9 +82,8 @@ def summary_of(content: Mapping[str, Any]) -> ScanSummary:
         name=content["name"],
         **content["acquisition"],
         facts=content["summary"],
-        remarks=content["flags"],
         measures=measures,
-        flags=flag_scan(measures),
+        flags=[*processing_flags(content["flags"]), *flag_scan(measures)],
     )
 
 

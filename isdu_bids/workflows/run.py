@@ -95,7 +95,7 @@ def run_workflow(
     arguments = {
         "n_procs": resources.n_procs,
         "memory_gb": resources.memory_gb or 0.9 * total_memory_gb(),
-        "n_gpu_procs": max(1, n_gpus()),
+        "n_gpu_procs": 1,  # one device is used, whatever the machine has
         "raise_insufficient": False,
         "mp_context": "forkserver",
         "status_callback": progress,

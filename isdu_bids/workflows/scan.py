@@ -62,6 +62,13 @@ def init_scan_wf(
     workflow = pe.Workflow(name=workflow_name(acquisition))
     echo_times_s = list(acquisition.echo_times_s)
     threads = 1 if use_gpu else omp_nthreads  # a GPU step takes its threads in GPU slots
+    weights = {}
+    if settings.inversion == "isdu":
+        weights = {
+            "weights": str(weights_path(settings.weights)),
+            "weights_sha256": weights_sha256(settings.weights),
+            "weights_iterations": settings.weights_iterations,
+        }
     gpu = {"device": settings.device, "use_gpu": use_gpu}
 
     load = pe.Node(
@@ -92,6 +99,7 @@ def init_scan_wf(
             field_strength_t=acquisition.field_strength_t,
             b0_direction=b0_direction,
             offset=settings.offset,
+            sign=settings.phase_sign,
             unwrapping=settings.unwrapping,
             combination=settings.combination,
         ),
@@ -110,8 +118,7 @@ def init_scan_wf(
             InvertField(
                 b0_direction=b0_direction,
                 method=settings.inversion,
-                weights=str(weights_path(settings.weights)),
-                weights_sha256=weights_sha256(settings.weights),
+                **weights,
                 **gpu,
             ),
             name=f"inversion{suffix}",
@@ -161,13 +168,13 @@ def init_scan_wf(
         whole_background, whole_inversion = local_steps("_whole")
         local = chi = pe.Node(MergePasses(), name="merge")
         workflow.connect([
-            (mask, whole_background, [("mask", "mask")]),
+            (field, whole_background, [("measured_mask", "mask")]),
             (background, local, [("field_ppm", "inner_field_ppm"), ("mask", "inner_mask")]),
             (inversion, local, [("chi_ppm", "inner_chi_ppm")]),
             (whole_background, local, [("field_ppm", "whole_field_ppm"), ("mask", "whole_mask")]),
             (whole_inversion, local, [("chi_ppm", "whole_chi_ppm")]),
         ])  # fmt: skip
-        steps.append(local)
+        steps += [whole_background, whole_inversion, local]
     else:
         local, chi = background, inversion
     workflow.connect([
@@ -178,7 +185,9 @@ def init_scan_wf(
 
     if len(echo_times_s) >= MIN_RELAXATION_ECHOES:
         relaxation = pe.Node(
-            MapRelaxation(echo_times_s=echo_times_s), name="relaxation", mem_gb=memory.field_gb
+            MapRelaxation(echo_times_s=echo_times_s, method=settings.relaxation),
+            name="relaxation",
+            mem_gb=memory.field_gb,
         )
         steps.append(relaxation)
         workflow.connect([

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from isdu_bids.background.registry import BACKGROUND
 from isdu_bids.background.registry import DEFAULT as DEFAULT_BACKGROUND
-from isdu_bids.cli.parser import REFERENCES, parse_options
+from isdu_bids.cli.app import recorded
+from isdu_bids.cli.parser import REFERENCES, RELAXATIONS, parse_options
 from isdu_bids.errors import UsageError
 from isdu_bids.inversion.referencing import REFERENCES as IMPLEMENTED_REFERENCES
 from isdu_bids.inversion.registry import DEFAULT as DEFAULT_INVERSION
@@ -15,8 +17,9 @@ from isdu_bids.inversion.registry import INVERSION
 from isdu_bids.masking.masks import MASKS
 from isdu_bids.networks.weights import DEFAULT_WEIGHTS
 from isdu_bids.phase.combination import COMBINATION
+from isdu_bids.phase.relaxation import RELAXATION
 from isdu_bids.phase.unwrapping import UNWRAPPING
-from isdu_bids.settings import Settings
+from isdu_bids.settings import Settings, to_toml
 
 BASE = ["in", "out", "participant"]
 HEAVY = ("torch", "nipype", "bids", "matplotlib", "numba", "scipy", "skimage")
@@ -55,6 +58,7 @@ def test_defaults_agree_with_the_stages():
     assert default.combination in COMBINATION
     assert default.mask in MASKS
     assert REFERENCES == IMPLEMENTED_REFERENCES
+    assert ("auto", *RELAXATION) == RELAXATIONS
 
 
 @pytest.mark.parametrize(
@@ -98,11 +102,32 @@ def test_command_line_wins_over_configuration_file(tmp_path):
     options = parse_options([*BASE, "--config-file", str(path), "--background", "vsharp"])
     assert (options.inversion, options.background) == ("tkd", "vsharp")
     assert options.phase_range == [0.0, 4095.0]
-    assert (str(options.work_dir), str(options.bids_dir)) == ("there", "in")
+    assert options.work_dir == Path("there").absolute()
+    assert options.bids_dir == Path("in").absolute()
 
 
-def test_unknown_option_in_configuration_file(tmp_path):
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ('invresion = "tkd"', "invresion"),
+        ('inversion = "isdo"', "isdo"),
+        ('offset = "bipola"', "bipola"),
+        ("n_procs = -3", "-3"),
+        ('phase_range = [1.0, "x"]', "x"),
+    ],
+)
+def test_configuration_file_is_checked_like_the_command_line(tmp_path, line, named):
     path = tmp_path / "typo.toml"
-    path.write_text('[options]\ninvresion = "tkd"\n')
-    with pytest.raises(UsageError, match="invresion"):
+    path.write_text(f"[options]\n{line}\n")
+    with pytest.raises(UsageError, match=named):
         parse_options([*BASE, "--config-file", str(path)])
+
+
+def test_a_recorded_run_can_be_parsed_again(tmp_path):
+    call = [*BASE, "--mem", "6G", "--two-pass", "-vv", "--participant-label", "01", "02",
+            "--b0-direction", "0", "0.1", "1", "--device", "cpu"]  # fmt: skip
+    options = parse_options(call)
+    path = tmp_path / "isdu-bids.toml"
+    path.write_text(to_toml({"options": recorded(options)}))
+    again = parse_options([*BASE, "--config-file", str(path)])
+    assert recorded(again) == recorded(options)

@@ -74,13 +74,19 @@ def test_unshared_published_format(tmp_path):
     assert torch.equal(network.denoisers[1].tail3.weight, original.denoisers[1].tail3.weight)
 
 
+def test_published_checkpoints_need_their_number_of_iterations(data_folder):
+    """K = 1 in place of 4 would give a wrong map that looks right."""
+    with pytest.raises(DataError, match="--weights-iterations"):
+        load_weights(data_folder / "checkpoints" / "modl_qsm_sw_k4.pth")
+
+
 def test_spinet_checkpoints_are_refused(data_folder, tmp_path):
     state = torch.load(
         data_folder / "checkpoints" / "isdu_qsmnet_k1.pth", weights_only=True, map_location="cpu"
     )
     torch.save({**state, "p": torch.tensor([1.58])}, tmp_path / "spinet.pth")
     with pytest.raises(DataError, match="SpiNet"):
-        load_weights(tmp_path / "spinet.pth")
+        load_weights(tmp_path / "spinet.pth", iterations=1)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +103,7 @@ def test_published_checkpoints_load(data_folder, name, iterations, weight):
 
 def test_published_checkpoint_closed_form_equals_conjugate_gradients(data_folder):
     """Same normal equations, solved as the public code does (complex double CG): <= 1e-6 ppm."""
-    network = load_weights(data_folder / "checkpoints" / "isdu_qsmnet_k1.pth").network
+    network = load_weights(data_folder / "checkpoints" / "isdu_qsmnet_k1.pth", iterations=1).network
     with np.load(data_folder / "invivo_patches" / "patches_subB.npz") as patches:
         field, mask = (
             torch.from_numpy(patches[key][0]).float()[None, None]
