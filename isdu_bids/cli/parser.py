@@ -265,7 +265,12 @@ def _defaults_from(path: Path, parser: argparse.ArgumentParser) -> dict[str, obj
     for name, value in values.items():
         if name not in flags:
             raise UsageError(f"{path}: unknown option {name!r}")
-        if name in _NOT_FROM_FILE or value is False:
+        if (
+            name in _NOT_FROM_FILE
+            or value is False
+            or value == []
+            or (name, value) == ("verbose", 0)
+        ):
             continue
         words.append(flags[name].option_strings[0])
         if name == "verbose":

@@ -155,7 +155,11 @@ def test_absent_validator_is_logged(raw, monkeypatch, caplog):
 def test_real_validator_on_good_and_bad_input(raw):
     if validation.validate(raw) is None:
         pytest.skip("bids-validator-deno is not installed")
-    validation.check_input(raw)
+    assert validation.check_input(raw) == {}
     write_json(raw / "sub-01" / "anat" / "sub-01_echo-1_part-phase_MEGRE.json", {"EchoTime": 0.004})
-    with pytest.raises(ValidationError, match="Units"):
+    errors = validation.check_input(raw)
+    assert list(errors) == ["01"]
+    assert "Units" in errors["01"]
+    (raw / "dataset_description.json").unlink()
+    with pytest.raises(ValidationError, match="dataset_description"):
         validation.check_input(raw)

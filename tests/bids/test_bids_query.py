@@ -431,7 +431,7 @@ BAD_INPUT = {
         edit("*", **NO_FIELD),
         r"MagneticFieldStrength is missing; add it, in tesla",
     ),
-    "field strength in mT": (edit("*", MagneticFieldStrength=3000), r"tesla between 0\.01 and 25"),
+    "field strength in mT": (edit("*", MagneticFieldStrength=3000), r"tesla, between 0\.01 and 25"),
     "field strengths differ": (
         edit("*echo-2*", MagneticFieldStrength=7),
         r"MagneticFieldStrength is 3\.0 for .* but 7 for",
