@@ -58,7 +58,6 @@ def run(options: Namespace, arguments: Sequence[str]) -> int:
     prepare_environment(
         options.work_dir,
         omp_nthreads=resources.omp_nthreads,
-        stop_on_first_crash=options.stop_on_first_crash,
         verbosity=options.verbose,
     )
     run_uuid = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
@@ -163,6 +162,7 @@ def process(
         output_dir=options.output_dir.absolute(),
         work_dir=options.work_dir.absolute(),
         run_uuid=run_uuid,
+        stop_on_first_crash=options.stop_on_first_crash,
     )
     try:
         run_workflow(workflow, resources=resources, plugin_file=options.use_plugin)

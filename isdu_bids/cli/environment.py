@@ -10,9 +10,7 @@ import os
 from pathlib import Path
 
 
-def prepare_environment(
-    work_dir: Path, *, omp_nthreads: int, stop_on_first_crash: bool, verbosity: int
-) -> None:
+def prepare_environment(work_dir: Path, *, omp_nthreads: int, verbosity: int) -> None:
     """Set environment variables, and write ``nipype.cfg`` into the work folder.
 
     Workers started by forkserver do not inherit settings made in Python; they read this file.
@@ -27,12 +25,7 @@ def prepare_environment(
                 "utils_level": level,
                 "log_to_file": "false",
             },
-            "execution": {
-                "poll_sleep_duration": "0.1",  # Nipype's 2 s cost half a minute per chain of steps
-                "crashfile_format": "txt",
-                "check_version": "false",
-                "stop_on_first_crash": str(stop_on_first_crash).lower(),
-            },
+            "execution": {"check_version": "false"},
         }
     )
     work_dir = work_dir.absolute()

@@ -36,11 +36,18 @@ def init_run_wf(
     output_dir: Path,
     work_dir: Path,
     run_uuid: str,
+    stop_on_first_crash: bool = False,
 ) -> pe.Workflow:
     """Workflow of a run: one sub-workflow per scan, which do not depend on each other."""
     # intermediate results of another version are not reused
     name = f"isdu_bids_{__version__}_wf".replace(".", "_")
     workflow = pe.Workflow(name=name, base_dir=str(work_dir))
+    execution = {
+        "crashfile_format": "txt",
+        "poll_sleep_duration": "0.1",  # Nipype's 2 s cost half a minute per chain of steps
+        "stop_on_first_crash": str(stop_on_first_crash).lower(),
+    }
+    workflow.config["execution"] = execution
     use_gpu = settings.device != "cpu" and n_gpus() > 0
     for scan in acquisitions:
         shape, affine = read_grid((scan.phase_files + scan.real_files)[0])
@@ -58,8 +65,7 @@ def init_run_wf(
         crash_folder = log_folder(output_dir, scan.subject) / run_uuid
         for name in scan_wf.list_node_names():
             node = scan_wf.get_node(name)
-            node.config = deepcopy(scan_wf.config)
-            node.config["execution"] = {"crashdump_dir": str(crash_folder)}
+            node.config = {"execution": execution | {"crashdump_dir": str(crash_folder)}}
         workflow.add_nodes([scan_wf])
     return workflow
 
