@@ -150,7 +150,7 @@ def process(
     options: Namespace, query: Query, resources: Resources, run_uuid: str
 ) -> dict[str, str]:
     """Run the workflow; return a message for each scan that failed."""
-    from isdu_bids.workflows.crashes import failed_scans
+    from isdu_bids.workflows.crashes import failed_scans, last_error
     from isdu_bids.workflows.run import init_run_wf, record_settings, run_workflow
 
     record = to_toml({"isdu_bids": {"version": __version__}, "options": recorded(options)})
@@ -169,7 +169,7 @@ def process(
     except RuntimeError as error:
         failures = failed_scans(options.output_dir, query.acquisitions, run_uuid)
         if not failures:
-            raise DataError(f"the workflow stopped: {error}") from error
+            raise IsduError(f"stopped at the first error: {last_error(str(error))}") from error
         return failures
     return {}
 

@@ -25,11 +25,12 @@ def failed_scans(
             node = _NODE.search(text)
             *_, name, step = node[1].split(".") if node else ("", "", "?")
             if name == workflow_name(scan):
-                failures[scan.name] = f"{step} failed: {_last_error(text)} (details: {path})"
+                failures[scan.name] = f"{step} failed: {last_error(text)} (details: {path})"
     return failures
 
 
-def _last_error(text: str) -> str:
+def last_error(text: str) -> str:
+    """Message of the last exception in a traceback."""
     for line in reversed(text.splitlines()):
         if found := _ERROR.match(line):
             return found[3].strip()
