@@ -106,6 +106,8 @@ _TABLE = (
            "Voxels in which local field and susceptibility are valid", sidecar=_MASK),
     Output("total_field", "fmap", "fieldmap", {"desc": "total"}, "Hz", True,
            "Field of all sources, inside and outside the brain"),
+    Output("field_sd", "fmap", "fieldmap", {"desc": "sd"}, "Hz", True,
+           "Standard deviation of the total field, by noise and disagreement of the echoes"),
     Output("local_field", "fmap", "fieldmap", {"desc": "local"}, "Hz", True,
            "Field of the sources inside the brain, after background field removal"),
     Output("field_magnitude", "fmap", "magnitude", {}, "arbitrary", False,

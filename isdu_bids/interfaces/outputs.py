@@ -111,6 +111,7 @@ class _WriteInput(_ScanMapsInput):
     output_dir = traits.Str(mandatory=True)
     write_fields = traits.Bool(True)
     unwrapped = File(exists=True, mandatory=True)
+    field_sd_ppm = File(exists=True, mandatory=True)
     r2star = File(exists=True)
     t2star = File(exists=True)
     s0 = File(exists=True)
@@ -146,6 +147,8 @@ class WriteDerivatives(Step):
         if inputs.write_fields:
             write("total_field", ppm_to_hz(maps["total_field_ppm"], scan.field_strength_t))
             write("local_field", ppm_to_hz(maps["local_field_ppm"], scan.field_strength_t))
+            field_sd_ppm = images.load_volume(inputs.field_sd_ppm).data
+            write("field_sd", ppm_to_hz(field_sd_ppm, scan.field_strength_t))
             write("field_magnitude", combined)
         for echo, volume in enumerate(images.load_stack([inputs.unwrapped]).data, start=1):
             write("unwrapped", volume, echo)

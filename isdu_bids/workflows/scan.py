@@ -213,7 +213,7 @@ def init_scan_wf(
     workflow.connect([
         (load, figures, [("phase", "wrapped")]),
         (field, figures, [("unwrapped", "unwrapped")]),
-        (field, write, [("unwrapped", "unwrapped")]),
+        (field, write, [("unwrapped", "unwrapped"), ("field_sd_ppm", "field_sd_ppm")]),
         (quality, write, [("measures", "measures")]),
         (notes, write, [("out", "notes")]),
     ])  # fmt: skip

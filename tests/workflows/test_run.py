@@ -29,6 +29,7 @@ GOLDEN = [
     *(f"anat/{{s}}_echo-{echo}_part-phase_desc-unwrapped_MEGRE" for echo in (1, 2, 3)),
     "fmap/{s}_desc-total_fieldmap",
     "fmap/{s}_desc-local_fieldmap",
+    "fmap/{s}_desc-sd_fieldmap",
     "fmap/{s}_magnitude",
 ]
 
