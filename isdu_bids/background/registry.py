@@ -50,5 +50,5 @@ BACKGROUND = Registry(
     ),
 )
 
-#: Best over the whole mask on heads it was not tuned on; see docs/background.md.
+#: Best over the whole mask on most heads; what was seen of them is told in docs/background.md.
 DEFAULT = "jdf"

@@ -20,7 +20,7 @@ class Memory:
 
 
 def estimate_memory(shape: tuple[int, int, int], n_echoes: int) -> Memory:
-    """Estimate from the matrix; the factors are peaks measured by ``benchmarks/memory.py``."""
+    """Estimate from the matrix, generously: counted arrays per voxel, not measured peaks."""
     voxels = prod(shape) / _GIGABYTE
 
     def step(bytes_per_voxel: float) -> float:

@@ -48,8 +48,8 @@ def write_reports(
     texts: dict[str, None] = {}  # in order, each once: scans may differ in echoes or methods
     for subject in subjects:
         folder = log_folder(output_dir, subject)
-        found = [json.loads(path.read_text()) for path in sorted(folder.glob(f"*{_SUFFIX}"))]
-        own = {
+        found, own = read_summaries(folder)
+        own |= {
             name: why for name, why in failures.items() if name.split("_")[0] == f"sub-{subject}"
         }
         if not found and not own:
@@ -73,6 +73,20 @@ def write_reports(
     if texts:
         write_citation(output_dir, "\n".join(texts))
     return pages
+
+
+def read_summaries(folder: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Summaries of a subject's scans, and what is wrong with those that cannot be read."""
+    found, unreadable = [], {}
+    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+        try:
+            content = json.loads(path.read_text())
+            summary_of(content)
+            found.append(content)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            name = path.name.removesuffix(_SUFFIX)
+            unreadable[name] = f"{path} is damaged or of another version ({error}); run it again"
+    return found, unreadable
 
 
 def summary_of(content: Mapping[str, Any]) -> ScanSummary:

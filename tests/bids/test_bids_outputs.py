@@ -124,6 +124,7 @@ def test_golden_names_of_a_scan_with_all_entities(written):
         f"anat/{stem}_seg-synthseg_desc-chi_stats.tsv",
         "fmap/sub-03_acq-a_run-01_desc-total_fieldmap.nii.gz",
         "fmap/sub-03_acq-a_run-01_desc-local_fieldmap.nii.gz",
+        "fmap/sub-03_acq-a_run-01_desc-sd_fieldmap.nii.gz",
         "fmap/sub-03_acq-a_run-01_magnitude.nii.gz",
     }
 

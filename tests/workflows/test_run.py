@@ -113,6 +113,21 @@ def test_report_shows_its_figures_and_warns_of_preliminary_weights(processed):
     assert "preliminary" in page
 
 
+def test_a_damaged_summary_spares_the_other_reports(processed, head_dataset, tmp_path):
+    """Reports can be written again from the output alone, also when one summary is broken."""
+    out = shutil.copytree(processed / "out", tmp_path / "out")
+    (out / "sub-01/log/sub-01_summary.json").write_text("{}")
+    for page in out.glob("*.html"):
+        page.unlink()
+    code = app.main(
+        [str(head_dataset), str(out), "participant", "--reports-only", "--skip-bids-validation",
+         "-w", str(tmp_path / "work")]
+    )  # fmt: skip
+    assert code == 0
+    assert "is damaged or of another version" in (out / "sub-01.html").read_text()
+    assert "Chimap" in (out / "sub-02.html").read_text()
+
+
 def test_settings_are_recorded_and_can_be_used_again(processed, head_dataset, capsys):
     (record,) = (processed / "out/sub-01/log").glob("*/isdu-bids.toml")
     code = app.main(
