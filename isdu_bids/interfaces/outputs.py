@@ -20,6 +20,7 @@ from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import Notes, Step
 from isdu_bids.quality.measures import measure_scan
 from isdu_bids.reports.figures import ScanFigures, draw_figures
+from isdu_bids.reports.methods_text import citation
 from isdu_bids.units import ppm_to_hz
 
 
@@ -193,7 +194,7 @@ def sidecar(key: str, notes: Notes) -> dict[str, Any]:
     if key == "chi":
         fields |= {
             "EstimationAlgorithm": facts["inversion"],
-            "EstimationReference": f"doi or key: {facts['inversion_reference']}",
+            "EstimationReference": citation(facts["inversion_reference"]),
             "ReferenceRegion": facts["reference"],
             "ReferenceMeanPpm": facts["reference_mean_ppm"],
             "ReferenceStandardDeviationPpm": facts["reference_sd_ppm"],

@@ -57,7 +57,7 @@ def methods_text(steps: Iterable[tuple[str, str]]) -> str:
         sentences.append(f"{sentence} [{', '.join(cited)}]." if cited else f"{sentence}.")
     text = f"## Methods\n\n{' '.join(sentences)}\n"
     if numbers:
-        references = "\n".join(f"{number}. {_citation(doi)}" for doi, number in numbers.items())
+        references = "\n".join(f"{number}. {citation(doi)}" for doi, number in numbers.items())
         text += f"\n## References\n\n{references}\n"
     return text
 
@@ -100,7 +100,8 @@ def markdown_to_html(text: str) -> str:
     return "\n".join(blocks)
 
 
-def _citation(doi: str) -> str:
+def citation(doi: str) -> str:
+    """Full reference of a DOI, or of the key of an article without one, with its link."""
     link = f"https://doi.org/{doi}" if doi.startswith("10.") else ""
     return f"{known_references().get(doi.lower(), '')} {link}".strip()
 

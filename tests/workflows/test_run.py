@@ -88,6 +88,7 @@ def test_field_maps_are_in_hz(processed, head_dataset):
 def test_sidecar_says_how_the_map_was_made(processed):
     sidecar = json.loads((processed / "out/sub-01/anat/sub-01_Chimap.json").read_text())
     assert sidecar["EstimationAlgorithm"] == "isdu"
+    assert "ISDU-QSMNet" in sidecar["EstimationReference"]
     assert sidecar["Units"] == "ppm"
     assert sidecar["Processing"]["background"] == "jdf"
     assert sidecar["Processing"]["relaxation"] == "arlo"
