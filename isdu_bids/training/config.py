@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from isdu_bids.errors import UsageError
 from isdu_bids.networks.unrolled import Architecture
+from isdu_bids.settings import read_toml
 from isdu_bids.simulation.patches import PatchSettings
 
 
@@ -55,10 +55,7 @@ def load_config(path: Path) -> TrainingConfig:
     UsageError
         For a missing file, broken TOML or an unknown key.
     """
-    try:
-        content: dict[str, Any] = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as TOML ({error})") from error
+    content = read_toml(path)
     nested = {"architecture": Architecture, "patches": PatchSettings}
     sections = {name: _build(kind, content.pop(name, {}), path) for name, kind in nested.items()}
     return _build(TrainingConfig, {**content, **sections}, path)
