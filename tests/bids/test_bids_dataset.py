@@ -55,7 +55,9 @@ def test_the_folder_of_another_dataset_is_refused(raw):
 def test_our_own_folder_may_be_used_again(raw):
     out = raw.parent / "out"
     write_dataset_files(out, raw)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
     guard_output(raw, out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_unwritable_folder_is_an_output_error(raw):

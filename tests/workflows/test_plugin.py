@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
@@ -29,7 +26,6 @@ def write_file() -> str:
 def test_a_killed_worker_fails_its_step_and_the_rest_goes_on(tmp_path, monkeypatch):
     """As the kernel does when memory runs out; Nipype's own plugin would wait for ever."""
     monkeypatch.chdir(tmp_path)
-    assert signal.SIGKILL
     workflow = pe.Workflow("wf", base_dir=str(tmp_path))
     killed = pe.Node(Function(function=kill_own_process, output_names=[]), name="killed")
     first = pe.Node(Function(function=write_file, output_names=["out"]), name="first")
@@ -46,5 +42,5 @@ def test_a_killed_worker_fails_its_step_and_the_rest_goes_on(tmp_path, monkeypat
         workflow.run(plugin=plugin)
     crash = "".join(path.read_text() for path in tmp_path.glob("crash-*.txt"))
     assert "memory ran out" in crash
-    assert (tmp_path / "wf" / "first" / "written.txt").exists() or "first" in crash
-    assert os.path.isdir(tmp_path)  # noqa: PTH112
+    # one process, so the other step was not in flight: it ran before, or in the renewed pool
+    assert (tmp_path / "wf" / "first" / "written.txt").exists()
