@@ -38,6 +38,10 @@ class Settings:
     inversion, weights, weights_iterations
         Dipole inversion (`isdu_bids.inversion`), name or path of the network's weights, and K
         where the weights file does not store it.
+    grid, precision
+        Grid that the network runs on, and precision of its denoisers (docs/inference.md).
+    uncertainty
+        Whether to write the standard deviation of the susceptibility.
     reference
         Region whose mean susceptibility is set to zero.
     device
@@ -57,6 +61,9 @@ class Settings:
     inversion: str = "isdu"
     weights: str = "isdu_preliminary"
     weights_iterations: int | None = None
+    grid: str = "auto"
+    precision: str = "single"
+    uncertainty: bool = False
     reference: str = "whole-mask"
     device: str = "auto"
 

@@ -35,3 +35,17 @@ def ball(shape: tuple[int, int, int], radius: float) -> torch.Tensor:
     axes = [torch.arange(n) - (n - 1) / 2 for n in shape]
     x, y, z = torch.meshgrid(*axes, indexing="ij")
     return x**2 + y**2 + z**2 <= radius**2
+
+
+def with_statistics(network: torch.nn.Module) -> torch.nn.Module:
+    """Give batch norms running statistics and weights of a trained network; evaluation mode."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            for tensor, low, high in (
+                (module.running_mean, -0.3, 0.3),
+                (module.running_var, 0.5, 2.0),
+                (module.weight.data, 0.5, 1.5),
+                (module.bias.data, -0.3, 0.3),
+            ):
+                tensor.uniform_(low, high)
+    return network.eval()

@@ -14,6 +14,7 @@ from isdu_bids.background.registry import BACKGROUND
 from isdu_bids.errors import UsageError
 from isdu_bids.inversion.registry import INVERSION
 from isdu_bids.masking.masks import MASKS
+from isdu_bids.networks.choices import GRIDS, PRECISIONS
 from isdu_bids.phase.combination import COMBINATION
 from isdu_bids.phase.unwrapping import UNWRAPPING
 from isdu_bids.registry import Registry
@@ -148,6 +149,23 @@ def build_parser() -> Parser:
         type=_positive,
         metavar="K",
         help="iterations of published checkpoints that do not store them",
+    )
+    group.add_argument(
+        "--grid",
+        choices=GRIDS,
+        default=default.grid,
+        help="grid that the network runs on; auto: what suits its weights (default: %(default)s)",
+    )
+    group.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=default.precision,
+        help="of the network; half is faster (default: %(default)s)",
+    )
+    group.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="write a map of the standard deviation of the susceptibility",
     )
     group.add_argument(
         "--reference",

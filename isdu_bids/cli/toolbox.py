@@ -11,6 +11,12 @@ from pathlib import Path
 from isdu_bids import __version__
 from isdu_bids.cli.parser import Parser, device_name
 from isdu_bids.errors import IsduError
+from isdu_bids.evaluation.registry import DEFAULT as DEFAULT_FAMILIES
+from isdu_bids.evaluation.registry import FAMILIES
+from isdu_bids.inversion.registry import DEFAULT as DEFAULT_INVERSION
+from isdu_bids.inversion.registry import INVERSION
+from isdu_bids.networks.choices import GRIDS, PRECISIONS
+from isdu_bids.settings import Settings
 
 
 def build_parser() -> Parser:
@@ -51,9 +57,65 @@ def build_parser() -> Parser:
     train.add_argument("--device", type=device_name, default="auto")
     train.set_defaults(action=_train)
 
-    weights = commands.add_parser("weights", help="list packaged weights, or describe a file")
-    weights.add_argument("file", nargs="?", help="name or path")
-    weights.set_defaults(action=_weights)
+    evaluate = commands.add_parser(
+        "evaluate", help="compare maps of several methods with the truth"
+    )
+    evaluate.add_argument(
+        "maps",
+        type=Path,
+        metavar="MAPS.tsv",
+        help="columns subject, method, map, truth, mask and optionally dseg (files, relative to "
+        "the table); see docs/evaluation.md",
+    )
+    evaluate.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
+    evaluate.add_argument(
+        "--family",
+        nargs="+",
+        choices=FAMILIES,
+        default=DEFAULT_FAMILIES,
+        help=f"of metrics (default: {' '.join(DEFAULT_FAMILIES)}; with dseg also regions)",
+    )
+    evaluate.add_argument(
+        "--baseline", metavar="METHOD", help="tested against all others (default: the first)"
+    )
+    evaluate.add_argument(
+        "--labels-table", type=Path, metavar="LUT.tsv", help="columns index, name of dseg labels"
+    )
+    evaluate.set_defaults(action=_evaluate)
+
+    invert = commands.add_parser("invert", help="compute susceptibility from a local field")
+    invert.add_argument("field", type=Path, help="local field (NIfTI)")
+    invert.add_argument("-m", "--mask", type=Path, required=True, help="where it is valid")
+    invert.add_argument("-o", "--output", type=Path, required=True, help="map to write, in ppm")
+    invert.add_argument("--unit", choices=("ppm", "hz", "rad"), default="ppm", help="of the field")
+    invert.add_argument("--field-strength", type=float, metavar="T", help="for hz and rad")
+    invert.add_argument("--echo-time", type=float, metavar="S", help="for rad")
+    invert.add_argument(
+        "--b0-direction",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="B0 along the voxel axes (default: from the affine)",
+    )
+    invert.add_argument("--method", choices=INVERSION, default=DEFAULT_INVERSION)
+    invert.add_argument("--weights", default=Settings().weights, metavar="NAME|PATH")
+    invert.add_argument("--weights-iterations", type=int, metavar="K")
+    invert.add_argument("--precision", choices=PRECISIONS, default=Settings().precision)
+    invert.add_argument("--grid", choices=GRIDS, default=Settings().grid)
+    invert.add_argument("--device", type=device_name, default="auto")
+    invert.set_defaults(action=_invert)
+
+    weights = commands.add_parser("weights", help="list, add and verify weights of the network")
+    verbs = weights.add_subparsers(dest="verb", required=True, parser_class=Parser)
+    verbs.add_parser("list", help="names, sizes, SHA-256").set_defaults(action=_weights)
+    add = verbs.add_parser("add", help="make a file known by name, for --weights NAME")
+    add.add_argument("file", type=Path, help="own safetensors or a published checkpoint")
+    add.add_argument("--name", help="(default: that of the file)")
+    verify = verbs.add_parser("verify", help="compare SHA-256 with the record, and try them")
+    verify.add_argument("names", nargs="*", metavar="NAME|PATH", help="(default: all known)")
+    for verb in (add, verify):
+        verb.add_argument("--iterations", type=int, metavar="K", help="where the file lacks it")
+        verb.set_defaults(action=_weights)
     return parser
 
 
@@ -94,17 +156,32 @@ def _train(options: argparse.Namespace) -> None:
     print(path)
 
 
-def _weights(options: argparse.Namespace) -> None:
-    from isdu_bids.networks.weights import available_weights, load_weights
+def _evaluate(options: argparse.Namespace) -> None:
+    from isdu_bids.cli.evaluate import run_evaluation
 
-    for name in [options.file] if options.file else available_weights():
-        weights = load_weights(name)
-        network = weights.network.architecture
-        kind = "shared" if network.shared else "unshared"
-        print(
-            f"{weights.name}  K={network.iterations} {kind}, depth {network.depth}, "
-            f"{network.features} features\n  sha256 {weights.sha256}\n  {weights.description}"
+    print(
+        run_evaluation(
+            options.maps,
+            options.output,
+            families=options.family,
+            baseline=options.baseline,
+            labels_table=options.labels_table,
         )
+    )
+
+
+def _invert(options: argparse.Namespace) -> None:
+    from isdu_bids.cli.invert import run_inversion
+
+    print(run_inversion(options))
+
+
+def _weights(options: argparse.Namespace) -> None:
+    from isdu_bids.cli import weights
+
+    {"list": weights.list_weights, "add": weights.add, "verify": weights.verify}[options.verb](
+        options
+    )
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Maps against the truth."""
+"""Maps against the truth: named families of metrics, tables, tests and figures."""

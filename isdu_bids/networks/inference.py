@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 
+from isdu_bids.errors import DataError, UsageError
+from isdu_bids.networks.choices import GRIDS, PRECISIONS
+from isdu_bids.networks.denoisers import stages_of
+from isdu_bids.networks.grids import Grid, isotropic_grid
+from isdu_bids.networks.slabs import Slabs, run_stages
+from isdu_bids.networks.unrolled import ISDUQSMNet
 from isdu_bids.networks.weights import DEFAULT_WEIGHTS, Weights, load_weights
 from isdu_bids.physics.dipole import dipole_kernel
 from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
 
-#: Voxels of zero field kept around the mask: room for the denoiser's view and against wrap-around.
+logger = logging.getLogger(__name__)
+
+#: Voxels of zero field kept around the mask, against wrap-around of the dipole.
 MARGIN_VOXELS = 8
+#: Voxels around the mask that half precision computes; see docs/inference.md for the error.
+FAST_REACH_VOXELS = 6
 
 
 @torch.inference_mode()
@@ -24,11 +38,11 @@ def isdu(
     voxel_size_mm: Sequence[float],
     b0_direction: Sequence[float],
     weights: str | Path | Weights = DEFAULT_WEIGHTS,
+    grid: str = "auto",
+    precision: str = "single",
+    crop: bool = True,
 ) -> torch.Tensor:
     """Invert a local field with ISDU-QSMNet.
-
-    The volume is cropped to the mask and a margin, and runs at its own resolution and orientation
-    with the dipole kernel of its voxel size and B0 direction.
 
     Parameters
     ----------
@@ -38,31 +52,194 @@ def isdu(
         Geometry in voxel axes.
     weights
         Loaded weights, a packaged name or a path.
+    grid
+        ``native``; ``resampled`` to the resolution of the weights' training; ``aligned``: also
+        turned so that B0 is along the last axis; ``auto`` as `choose_grid` says.
+    precision
+        ``single``, or ``half``: denoisers in 16 bits and only close to the mask.
+    crop
+        Leave out what lies outside the mask. Otherwise the whole volume is computed, edges
+        included, as the published code does.
 
     Returns
     -------
     torch.Tensor
         chi in ppm, zero outside the mask. Its mean is set by the network and carries no meaning:
         reference it.
+
+    Raises
+    ------
+    DataError
+        If the field is not finite inside the mask.
+    UsageError
+        For an unknown grid or precision, or a grid that the weights do not define.
     """
-    network = (weights if isinstance(weights, Weights) else cached_weights(str(weights))).network
-    network = network.to(field_ppm.device)
-    box = mask_box(mask, (MARGIN_VOXELS,) * 3)
-    inside = mask[box].float()
-    field = field_ppm[box].float() * inside
-    shape = fast_shape([n + MARGIN_VOXELS for n in field.shape])
+    loaded = weights if isinstance(weights, Weights) else cached_weights(str(weights))
+    _check(field_ppm, mask, precision)
+    mask = mask.bool()
+    field = torch.where(mask, field_ppm.float(), 0.0)
+    other = choose_grid(loaded, mask, voxel_size_mm, b0_direction, grid)
+    if other is None:
+        return _on_native_grid(loaded, field, mask, voxel_size_mm, b0_direction, precision, crop)
+    native_mask = mask.cpu().numpy()
+    pulled, inside = other.pull(field.cpu().numpy(), native_mask)
+    chi = _on_native_grid(
+        loaded,
+        torch.from_numpy(pulled).to(field.device),
+        torch.from_numpy(inside).to(field.device),
+        (other.spacing_mm,) * 3,
+        other.b0_direction,
+        precision,
+        crop,
+    )
+    return torch.from_numpy(other.push(chi.cpu().numpy(), inside, native_mask)).to(field.device)
+
+
+def choose_grid(
+    weights: Weights,
+    mask: torch.Tensor,
+    voxel_size_mm: Sequence[float],
+    b0_direction: Sequence[float],
+    grid: str = "auto",
+) -> Grid | None:
+    """Grid to run on, ``None`` for the native one.
+
+    Networks trained over a range of resolutions and orientations run natively; those that have
+    seen one resolution and axial slices get what they know (figures in docs/inference.md).
+    """
+    if grid not in GRIDS:
+        raise UsageError(f"grid {grid!r} is unknown; known are {', '.join(GRIDS)}")
+    if grid == "auto":
+        grid = auto_grid(weights, voxel_size_mm, b0_direction)
+    if grid == "native" or not bool(mask.any()):
+        return None
+    if weights.trained_at_mm is None:
+        raise UsageError(f"weights {weights.name} have no single training resolution; grid native")
+    return isotropic_grid(
+        mask.cpu().numpy(),
+        voxel_size_mm,
+        b0_direction,
+        weights.trained_at_mm,
+        aligned=grid == "aligned",
+    )
+
+
+def auto_grid(
+    weights: Weights, voxel_size_mm: Sequence[float], b0_direction: Sequence[float]
+) -> str:
+    """Name of the grid that scores best for these weights and this geometry."""
+    if weights.trained_at_mm is None:
+        return "native"
+    same_size = np.allclose(voxel_size_mm, weights.trained_at_mm, rtol=0.05)
+    axial = abs(b0_direction[2]) >= np.cos(np.radians(5))
+    if same_size and axial:
+        return "native"
+    return "resampled" if axial else "aligned"
+
+
+def _on_native_grid(
+    weights: Weights,
+    field: torch.Tensor,
+    mask: torch.Tensor,
+    voxel_size_mm: Sequence[float],
+    b0_direction: Sequence[float],
+    precision: str,
+    crop: bool,
+) -> torch.Tensor:
+    """Crop to the mask and a margin, run, put back."""
+    network = weights.network.to(field.device)
+    box = mask_box(mask) if crop else (slice(None),) * 3
+    margin = _margin_voxels(network, precision) if crop else 0
+    shape = tuple(n + 2 * margin for n in mask[box].shape)
+    padded_shape = fast_shape(shape) if crop else shape
+
+    def padded(volume: torch.Tensor) -> torch.Tensor:
+        return pad_to(F.pad(volume[box], (margin,) * 6), padded_shape)
+
     kernel = dipole_kernel(
-        shape,
+        padded_shape,
         voxel_size_mm,
         b0_direction,
         dc_value=network.architecture.dc_value,
         device=field.device,
     )
-    chi = network(pad_to(field, shape)[None, None], pad_to(inside, shape)[None, None], kernel)
-    x, y, z = field.shape
-    result = torch.zeros_like(field_ppm, dtype=torch.float32)
-    result[box] = chi[0, 0, :x, :y, :z]
+    chi = _in_memory(network, padded(field), padded(mask), kernel, precision, crop)
+    inner = tuple(slice(margin, n - margin) for n in shape)
+    result = torch.zeros_like(field)
+    result[box] = chi[inner]
     return result
+
+
+def _margin_voxels(network: ISDUQSMNet, precision: str) -> int:
+    """Room for what the denoisers make of the mask's surroundings."""
+    stages = [stages_of(denoiser) for denoiser in network.denoisers]
+    # a U-Net sees everything; 16 voxels are its coarsest one
+    reach = max(sum(stage.reach for stage in those) if those else 16 for those in stages)
+    return max(MARGIN_VOXELS, min(reach, FAST_REACH_VOXELS) if precision == "half" else reach)
+
+
+def _in_memory(
+    network: ISDUQSMNet,
+    field: torch.Tensor,
+    mask: torch.Tensor,
+    kernel: torch.Tensor,
+    precision: str,
+    crop: bool,
+) -> torch.Tensor:
+    """Run a network; on a GPU that is too small, in thinner and thinner slabs."""
+    on_gpu = field.device.type == "cuda"
+    dtype = torch.float32
+    if precision == "half":
+        dtype = torch.float16 if on_gpu else torch.bfloat16
+    slabs = Slabs(
+        planes=64 if on_gpu else 8,
+        max_reach_voxels=FAST_REACH_VOXELS if precision == "half" else None,
+        dtype=dtype,
+        whole=not crop,
+    )
+    while True:
+        try:
+            # TF32 would cost three digits, other algorithms the same result twice
+            with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+                return _run(network, field, mask, kernel, slabs)
+        except torch.cuda.OutOfMemoryError:
+            if slabs.planes <= 8:
+                raise
+            slabs = replace(slabs, planes=slabs.planes // 2)
+            torch.cuda.empty_cache()
+            logger.warning("GPU memory does not suffice; trying slabs of %d planes", slabs.planes)
+
+
+def _run(
+    network: ISDUQSMNet,
+    field: torch.Tensor,
+    mask: torch.Tensor,
+    kernel: torch.Tensor,
+    slabs: Slabs,
+) -> torch.Tensor:
+    net = network.architecture
+    background = field.new_full((net.channels,), -net.chi_mean_ppm / net.chi_std_ppm)
+
+    def denoise(index: int, state: torch.Tensor) -> torch.Tensor:
+        denoiser = network.denoisers[index]
+        if stages := stages_of(denoiser):
+            return run_stages(stages, state[0], background, mask, slabs)[None]
+        with torch.autocast(field.device.type, slabs.dtype, slabs.dtype != torch.float32):
+            return denoiser(state)
+
+    *_, last = network.iterate(field[None, None], mask[None, None].float(), kernel, denoise)
+    return last.consistent[0, 0]
+
+
+def _check(field_ppm: torch.Tensor, mask: torch.Tensor, precision: str) -> None:
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r} is unknown; known are {', '.join(PRECISIONS)}")
+    bad = int((~torch.isfinite(field_ppm) & mask.bool()).sum())
+    if bad:
+        raise DataError(
+            f"the local field has {bad} voxels inside the mask that are NaN or infinite; take them "
+            "out of the mask or repair the field"
+        )
 
 
 @lru_cache(maxsize=2)

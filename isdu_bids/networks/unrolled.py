@@ -11,15 +11,18 @@ published code iterates conjugate gradients.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from isdu_bids.networks.denoisers import WideResNet
-from isdu_bids.physics.dipole import convolve, data_consistency
+from isdu_bids.errors import UsageError
+from isdu_bids.networks.denoisers import build_denoiser
+from isdu_bids.physics.dipole import data_consistency, from_spectrum, spectrum
+
+Denoise = Callable[[int, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,13 @@ class Architecture:
         K, the number of denoise / data-consistency pairs.
     shared
         Whether all iterations use one denoiser and one lambda (the ablation of the paper).
-    depth, features
-        Of each `WideResNet`.
+    denoiser
+        Kind, a name from `denoisers.DENOISERS`.
+    depth
+        Of each `WideResNet`; K numbers, one per iteration, give a network whose denoisers become
+        shallower (or deeper) as the iterations go on.
+    features
+        Width of the first level of any kind; by default that of the paper.
     channels
         2: chi and a scratch channel that the data do not constrain; 1: chi only.
     chi_mean_ppm, chi_std_ppm
@@ -46,13 +54,35 @@ class Architecture:
 
     iterations: int = 4
     shared: bool = False
-    depth: int = 18
-    features: int = 32
+    denoiser: str = "wideresnet"
+    depth: int | tuple[int, ...] | None = None
+    features: int | None = None
     channels: int = 2
     chi_mean_ppm: float = 0.0
     chi_std_ppm: float = 0.03
     dc_value: float = 0.0
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.depth, Sequence):
+            object.__setattr__(self, "depth", tuple(self.depth))
+            if self.shared or len(self.depth) != self.iterations:
+                raise UsageError(
+                    f"depth lists {len(self.depth)} numbers; it takes one for each of the "
+                    f"{self.iterations} iterations, which must not share their weights"
+                )
+
+    @property
+    def copies(self) -> int:
+        """Number of denoisers."""
+        return 1 if self.shared else self.iterations
+
+    def build_denoiser(self, index: int) -> nn.Module:
+        """Untrained denoiser of an iteration."""
+        depth = self.depth[index] if isinstance(self.depth, tuple) else self.depth
+        options = {"depth": depth, "features": self.features, "dropout": self.dropout}
+        given = {name: value for name, value in options.items() if value}
+        return build_denoiser(self.denoiser, self.channels, **given)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as written into a weights file."""
@@ -84,16 +114,8 @@ class ISDUQSMNet(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        copies = 1 if architecture.shared else architecture.iterations
-        self.denoisers = nn.ModuleList(
-            WideResNet(
-                architecture.depth,
-                architecture.channels,
-                architecture.features,
-                architecture.dropout,
-            )
-            for _ in range(copies)
-        )
+        copies = architecture.copies
+        self.denoisers = nn.ModuleList(architecture.build_denoiser(k) for k in range(copies))
         # lambda stays positive and trains on its own scale
         self.log_lambdas = nn.Parameter(torch.full((copies,), 0.15).log())
 
@@ -103,19 +125,35 @@ class ISDUQSMNet(nn.Module):
         return self.log_lambdas.exp()
 
     def iterate(
-        self, field_ppm: torch.Tensor, mask: torch.Tensor, kernel: torch.Tensor
+        self,
+        field_ppm: torch.Tensor,
+        mask: torch.Tensor,
+        kernel: torch.Tensor,
+        denoise: Denoise | None = None,
     ) -> Iterator[Iterate]:
-        """Run the K iterations one by one; arguments as for `forward`."""
+        """Run the K iterations one by one.
+
+        Parameters
+        ----------
+        field_ppm, mask, kernel
+            As for `forward`.
+        denoise
+            Stands in for the denoisers: takes the iteration's index of the denoiser and the
+            normalised state, returns the same shape.
+        """
         net = self.architecture
-        state = _with_scratch(convolve(field_ppm, kernel), net.channels) * mask
-        field = _with_scratch(field_ppm, net.channels)
+        projected_k = kernel * spectrum(field_ppm)
+        chi = from_spectrum(projected_k, field_ppm.shape[-3:])
+        state = _with_scratch(chi, net.channels) * mask
+        projected_k = _with_scratch(projected_k, net.channels)
         for k in range(net.iterations):
             index = 0 if net.shared else k
             normalised = (state - net.chi_mean_ppm) / net.chi_std_ppm
-            denoised = self.denoisers[index](normalised) * net.chi_std_ppm + net.chi_mean_ppm
+            proposal = denoise(index, normalised) if denoise else self.denoisers[index](normalised)
+            denoised = proposal * net.chi_std_ppm + net.chi_mean_ppm
             weight = self.lambdas[index]
             # FFTs stay in float32 under autocast: half precision loses the small local field
-            state = data_consistency(field, denoised.float(), kernel, weight) * mask
+            state = data_consistency(projected_k, denoised.float(), kernel, weight) * mask
             yield Iterate(denoised, state)
 
     def forward(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -21,10 +22,17 @@ PUBLISHED_CHI_MEAN_PPM, PUBLISHED_CHI_STD_PPM = -0.002703, 0.02892724
 
 DEFAULT_WEIGHTS = "isdu_preliminary"
 
+#: Beside weights files, in the format of ``sha256sum``.
+SUMS_FILE = "SHA256SUMS"
+
 
 @dataclass(frozen=True)
 class Weights:
-    """A network ready for inference, and what a sidecar says about it."""
+    """A network ready for inference, and what a sidecar says about it.
+
+    ``trained_at_mm`` is the voxel size of weights that have seen axial slices of that size only,
+    as the published ones; ``None``: trained over a range of voxel sizes and directions of B0.
+    """
 
     name: str
     network: ISDUQSMNet
@@ -33,20 +41,80 @@ class Weights:
     trained_at_mm: float | None = None
 
 
-def save_weights(path: Path, network: ISDUQSMNet, description: str) -> None:
+def save_weights(
+    path: Path, network: ISDUQSMNet, description: str, trained_at_mm: float | None = None
+) -> None:
     """Write a network as safetensors; its architecture and description travel as metadata."""
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     metadata = {
         "architecture": json.dumps(network.architecture.as_dict()),
         "description": description,
     }
+    if trained_at_mm is not None:
+        metadata["trained_at_mm"] = str(trained_at_mm)
     save_file(tensors, path, metadata)
 
 
 def available_weights() -> dict[str, Path]:
-    """Weights that come with the package, by name."""
-    folder = Path(str(files("isdu_bids") / "data" / "weights"))
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+    """Weights by name: those that come with the package, and those that the user added."""
+    packaged = Path(str(files("isdu_bids") / "data" / "weights"))
+    found = [*user_folder().glob("*.safetensors"), *packaged.glob("*.safetensors")]
+    return {path.stem: path for path in sorted(found, key=lambda path: path.parent == packaged)}
+
+
+def recorded_sha256(name: str) -> str | None:
+    """SHA-256 of known weights as written down when they were packaged or added."""
+    path = available_weights().get(name)
+    if path is None or not (sums := path.with_name(SUMS_FILE)).is_file():
+        return None
+    lines = (line.split() for line in sums.read_text().splitlines())
+    return next((digest for digest, file in lines if file == path.name), None)
+
+
+def user_folder() -> Path:
+    """Where `add_weights` puts files: ``$ISDU_BIDS_WEIGHTS``, or below the user's data folder."""
+    if folder := os.environ.get("ISDU_BIDS_WEIGHTS"):
+        return Path(folder)
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "isdu-bids" / "weights"
+
+
+def add_weights(
+    path: Path, name: str | None = None, *, iterations: int | None = None
+) -> tuple[Path, Weights]:
+    """Make weights known by name: a published checkpoint becomes a safetensors file that holds K.
+
+    Parameters
+    ----------
+    path
+        Any file that `load_weights` reads.
+    name
+        New name, by default that of the file.
+    iterations
+        K of published checkpoints that do not store it.
+
+    Returns
+    -------
+    tuple
+        The new file, and what it holds.
+
+    Raises
+    ------
+    DataError
+        If the file is not usable, or the name is taken.
+    """
+    weights = load_weights(path, iterations=iterations)
+    name = name or Path(path).stem
+    if name in available_weights():
+        raise DataError(f"weights {name} exist already; choose another name with --name")
+    target = user_folder() / f"{name}.safetensors"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    description = f"{weights.description} (added from a file with SHA-256 {weights.sha256})"
+    save_weights(target, weights.network, description, weights.trained_at_mm)
+    added = load_weights(target)
+    with target.with_name(SUMS_FILE).open("a") as sums:
+        sums.write(f"{added.sha256}  {target.name}\n")
+    return target, added
 
 
 def load_weights(
@@ -71,13 +139,12 @@ def load_weights(
     path = weights_path(name_or_path)
     try:
         if path.suffix == ".safetensors":
-            network, description = _load_own(path)
+            network, description, trained_at_mm = _load_own(path)
         else:
             network, description = _load_published(path, iterations)
+            trained_at_mm = 1.0
     except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"{path}: not usable as ISDU-QSMNet weights ({error})") from error
-    # published networks have seen 1 mm only; ours are trained over a range of voxel sizes
-    trained_at_mm = None if path.suffix == ".safetensors" else 1.0
     return Weights(path.stem, network.eval(), weights_sha256(path), description, trained_at_mm)
 
 
@@ -101,13 +168,14 @@ def weights_sha256(name_or_path: str | Path) -> str:
     return hashlib.sha256(weights_path(name_or_path).read_bytes()).hexdigest()
 
 
-def _load_own(path: Path) -> tuple[ISDUQSMNet, str]:
+def _load_own(path: Path) -> tuple[ISDUQSMNet, str, float | None]:
     with safe_open(path, framework="pt") as archive:
         metadata = archive.metadata() or {}
         tensors = {key: archive.get_tensor(key) for key in archive.keys()}  # noqa: SIM118
     network = ISDUQSMNet(Architecture(**json.loads(metadata["architecture"])))
     network.load_state_dict(tensors)
-    return network, metadata["description"]
+    size = metadata.get("trained_at_mm")
+    return network, metadata["description"], float(size) if size else None
 
 
 def _load_published(path: Path, iterations: int | None) -> tuple[ISDUQSMNet, str]:
@@ -129,9 +197,6 @@ def _load_published(path: Path, iterations: int | None) -> tuple[ISDUQSMNet, str
         Architecture(
             iterations=iterations or len(copies) if shared else len(copies),
             shared=shared,
-            depth=18,
-            features=32,
-            channels=2,
             chi_mean_ppm=PUBLISHED_CHI_MEAN_PPM,
             chi_std_ppm=PUBLISHED_CHI_STD_PPM,
             dc_value=1 / 3,

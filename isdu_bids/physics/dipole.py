@@ -82,20 +82,31 @@ def _sampled(
     return 1 / 3 - along_b0**2 / squared
 
 
+def spectrum(volume: torch.Tensor) -> torch.Tensor:
+    """Half spectrum of real volumes ``(..., x, y, z)``."""
+    return torch.fft.rfftn(volume, dim=(-3, -2, -1))
+
+
+def from_spectrum(half: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Real volumes ``(..., *shape)`` of half spectra."""
+    return torch.fft.irfftn(half, s=tuple(shape), dim=(-3, -2, -1))
+
+
 def convolve(volume: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     """Circular convolution of real volumes ``(..., x, y, z)`` with a half-spectrum kernel.
 
     The operator is linear and self-adjoint, because the kernel is real and even.
     """
-    shape = volume.shape[-3:]
-    spectrum = torch.fft.rfftn(volume, dim=(-3, -2, -1))
-    return torch.fft.irfftn(spectrum * kernel, s=shape, dim=(-3, -2, -1))
+    return from_spectrum(spectrum(volume) * kernel, volume.shape[-3:])
 
 
 def data_consistency(
-    field: torch.Tensor, prior: torch.Tensor, kernel: torch.Tensor, weight: torch.Tensor | float
+    projected_k: torch.Tensor,
+    prior: torch.Tensor,
+    kernel: torch.Tensor,
+    weight: torch.Tensor | float,
 ) -> torch.Tensor:
-    r"""Closest susceptibility to ``prior`` that explains ``field``.
+    r"""Closest susceptibility to ``prior`` that explains a field.
 
     Closed form of ``argmin_x ||D x - field||^2 + weight * ||x - prior||^2``:
 
@@ -103,18 +114,18 @@ def data_consistency(
 
     Parameters
     ----------
-    field, prior
+    projected_k
+        ``D F field``, the half spectrum of the field (ppm) times the kernel: the same for every
+        iteration.
+    prior
         Real volumes ``(..., x, y, z)`` in ppm.
     kernel
         Half-spectrum dipole kernel, broadcastable to their spectra.
     weight
         Positive weight of the prior (lambda), dimensionless.
     """
-    shape = prior.shape[-3:]
-    axes = (-3, -2, -1)
-    field_k, prior_k = torch.fft.rfftn(field, dim=axes), torch.fft.rfftn(prior, dim=axes)
-    solution_k = (kernel * field_k + weight * prior_k) / (kernel**2 + weight)
-    return torch.fft.irfftn(solution_k, s=shape, dim=axes)
+    solution_k = (projected_k + weight * spectrum(prior)) / (kernel**2 + weight)
+    return from_spectrum(solution_k, prior.shape[-3:])
 
 
 def forward_field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,12 @@ from isdu_bids.errors import UsageError
 from isdu_bids.networks.unrolled import Architecture
 from isdu_bids.settings import read_toml
 from isdu_bids.simulation.patches import PatchSettings
+from isdu_bids.training.losses import LOSSES
+from isdu_bids.training.patch_set import PatchSetSettings
+
+SCHEDULES = ("trapezoid", "cosine")
+#: What the section [patches] describes, by the value of the key ``sampling``.
+SAMPLINGS: Mapping[str, type[Any]] = {"random": PatchSettings, "overlapping": PatchSetSettings}
 
 
 @dataclass(frozen=True)
@@ -19,13 +26,26 @@ class TrainingConfig:
     Attributes
     ----------
     architecture, patches
-        Network and simulation.
+        Network and simulation: patches drawn on the fly, or overlapping ones of fixed scans.
     steps, batch_size, learning_rate
         Adam steps, patches per step, peak learning rate.
+    schedule
+        ``trapezoid``: the learning rate rises linearly, stays, and falls linearly to zero over the
+        last ``decay_steps``; ``cosine``: it rises linearly, then falls along half a cosine.
     warmup_steps, decay_steps
-        The learning rate rises linearly, stays, and falls linearly to zero over the last steps.
+        Of the schedule. The last ``decay_steps`` also train with the batch norm's running
+        statistics and without dropout, as inference does.
+    loss
+        ``masked`` or ``paper``, see `isdu_bids.training.losses`.
     gradient_clip
         Largest gradient norm.
+    average_decay
+        Of the exponential moving average of the weights, which is what is validated and saved; 0
+        saves the last weights.
+    subset_batches
+        Batches per epoch, drawn anew for every epoch, of overlapping patches; None visits all.
+    patience
+        Validations without a better one after which training stops; None never stops early.
     seed
         Of everything.
     half_precision
@@ -35,16 +55,33 @@ class TrainingConfig:
     """
 
     architecture: Architecture
-    patches: PatchSettings
+    patches: PatchSettings | PatchSetSettings
     steps: int = 10_000
     batch_size: int = 1
     learning_rate: float = 1.5e-3
+    schedule: str = "trapezoid"
     warmup_steps: int = 200
     decay_steps: int = 1_000
+    loss: str = "masked"
     gradient_clip: float = 1.0
+    average_decay: float = 0.0
+    subset_batches: int | None = None
+    patience: int | None = None
     seed: int = 0
     half_precision: bool = True
     save_every: int = 250
+
+    def __post_init__(self) -> None:
+        choices = {"loss": LOSSES, "schedule": SCHEDULES}
+        for name, known in choices.items():
+            if (value := getattr(self, name)) not in known:
+                raise UsageError(f"{name} = {value!r} is unknown; known are {', '.join(known)}")
+        for name in ("batch_size", "save_every", "subset_batches", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} = {value}: it must be at least 1")
+        if self.subset_batches and not isinstance(self.patches, PatchSetSettings):
+            raise UsageError("subset_batches needs a fixed set: set sampling = 'overlapping'")
 
 
 def load_config(path: Path) -> TrainingConfig:
@@ -53,18 +90,51 @@ def load_config(path: Path) -> TrainingConfig:
     Raises
     ------
     UsageError
-        For a missing file, broken TOML or an unknown key.
+        For a missing file, broken TOML, an unknown key or a value that makes no sense.
     """
-    content = read_toml(path)
-    nested = {"architecture": Architecture, "patches": PatchSettings}
-    sections = {name: _build(kind, content.pop(name, {}), path) for name, kind in nested.items()}
-    return _build(TrainingConfig, {**content, **sections}, path)
+    return parse_config(read_toml(path), str(path))
 
 
-def _build(kind: type[Any], values: dict[str, Any], path: Path) -> Any:
-    known = {field.name for field in fields(kind)}
-    if unknown := sorted(set(values) - known):
+def parse_config(content: Mapping[str, Any], origin: str) -> TrainingConfig:
+    """Build a configuration from the content of a TOML file; ``origin`` is named in errors."""
+    content = dict(content)
+    sampling = content.pop("sampling", "random")
+    if sampling not in SAMPLINGS:
         raise UsageError(
-            f"{path}: unknown key {unknown[0]!r}; known keys: {', '.join(sorted(known))}"
+            f"{origin}: sampling = {sampling!r} is unknown; known are {', '.join(SAMPLINGS)}"
         )
-    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+    nested = {"architecture": Architecture, "patches": SAMPLINGS[sampling]}
+    sections = {
+        name: _build(kind, content.pop(name, {}), f"{origin}: [{name}]")
+        for name, kind in nested.items()
+    }
+    return _build(TrainingConfig, {**content, **sections}, origin)
+
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "int": (int,), "float": (int, float), "bool": (bool,), "str": (str,),
+}  # fmt: skip
+
+
+def _build(kind: type[Any], values: Mapping[str, Any], origin: str) -> Any:
+    known = {field.name: field for field in fields(kind)}
+    for key, value in values.items():
+        if key not in known:
+            raise UsageError(f"{origin}: unknown key {key!r}; known keys: {', '.join(known)}")
+        wanted = str(known[key].type).removesuffix(" | None")
+        if wanted in _TYPES and not _is_a(value, wanted):
+            raise UsageError(f"{origin}: {key} = {value!r} is no {wanted}")
+        default = known[key].default
+        if isinstance(default, tuple) and (
+            not isinstance(value, list | tuple) or len(value) != len(default)
+        ):
+            raise UsageError(f"{origin}: {key} = {value!r} is no list of {len(default)} numbers")
+    try:
+        return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+    except UsageError as error:
+        raise UsageError(f"{origin}: {error}") from error
+
+
+def _is_a(value: Any, wanted: str) -> bool:
+    """Whether a TOML value has the type of a field; to Python a bool is an int, to us it is not."""
+    return isinstance(value, _TYPES[wanted]) and (wanted == "bool") == isinstance(value, bool)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from isdu_bids.networks.unrolled import ISDUQSMNet
 from isdu_bids.networks.weights import load_weights, save_weights
@@ -54,15 +55,17 @@ def train(
     torch.manual_seed(config.seed)
     network = ISDUQSMNet(config.architecture).to(device)
     network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    if warm_start is not None:
+        copy_first_iteration(load_weights(warm_start).network, network)
+    average = AveragedModel(
+        network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay), use_buffers=True
+    )
     optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     generator = torch.Generator(device).manual_seed(config.seed)
     heads = [head.to(device) for head in heads]
+    step = 0
     if (folder / STATE_FILE).exists():
-        step = _restore(folder, network, optimiser, generator)
-    else:
-        step = 0
-        if warm_start is not None:
-            copy_first_iteration(load_weights(warm_start).network, network)
+        step = _restore(folder, network, average, optimiser, generator)
     validation = _validation_patches(config, validation_heads, device)
     while step < config.steps:
         losses = []
@@ -73,10 +76,11 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = rate
             losses.append(_step(network, optimiser, config, heads, generator))
+            average.update_parameters(network)
             step += 1
-        error = validation_nrmse(network, validation)
-        _save(folder, network, optimiser, generator, step, config)
-        _log(folder, step, sum(losses) / len(losses), error, rate, network)
+        error = validation_nrmse(average.module, validation)
+        _save(folder, network, average, optimiser, generator, step, config)
+        _log(folder, step, sum(losses) / len(losses), error, rate, average.module)
     return folder / WEIGHTS_FILE
 
 
@@ -144,14 +148,16 @@ def _validation_patches(
 def _save(
     folder: Path,
     network: ISDUQSMNet,
+    average: AveragedModel,
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
     step: int,
     config: TrainingConfig,
 ) -> None:
-    save_weights(folder / WEIGHTS_FILE, network, f"{step} steps, seed {config.seed}")
+    save_weights(folder / WEIGHTS_FILE, average.module, f"{step} steps, seed {config.seed}")
     state = {
         "network": network.state_dict(),
+        "average": average.state_dict(),
         "optimiser": optimiser.state_dict(),
         "generator": generator.get_state(),
         "step": step,
@@ -164,11 +170,13 @@ def _save(
 def _restore(
     folder: Path,
     network: ISDUQSMNet,
+    average: AveragedModel,
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
 ) -> int:
     state = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True)
     network.load_state_dict(state["network"])
+    average.load_state_dict(state["average"])
     optimiser.load_state_dict(state["optimiser"])
     generator.set_state(state["generator"])
     return int(state["step"])

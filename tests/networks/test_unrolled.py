@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from properties import ball
+from properties import ball, with_statistics
 
-from isdu_bids.networks.denoisers import WideResNet
 from isdu_bids.networks.inference import isdu
 from isdu_bids.networks.unrolled import Architecture, ISDUQSMNet
 from isdu_bids.networks.weights import Weights
@@ -15,25 +14,7 @@ SMALL = Architecture(iterations=2, depth=4, features=4)
 
 def small_network(**changes) -> ISDUQSMNet:
     torch.manual_seed(0)
-    return ISDUQSMNet(Architecture(**{**SMALL.as_dict(), **changes})).eval()
-
-
-@pytest.mark.parametrize(
-    ("depth", "parameters"),
-    [(10, 225_536), (12, 280_960), (14, 336_384), (16, 391_808), (18, 447_232)],
-)
-def test_denoiser_sizes_are_those_of_the_paper(depth, parameters):
-    """Published counts are two higher: they include lambda and the frozen exponent p."""
-    assert sum(p.numel() for p in WideResNet(depth).parameters()) == parameters
-
-
-@pytest.mark.parametrize("depth", [4, 6])
-def test_receptive_field(depth):
-    network = WideResNet(depth, features=4).eval()
-    volume = torch.randn(1, 2, 25, 25, 25, requires_grad=True)
-    network(volume)[0, 0, 12, 12, 12].backward()
-    reach = (volume.grad[0].abs().amax((0, 2, 3)) > 0).nonzero() - 12
-    assert reach.abs().max() == network.receptive_voxels
+    return with_statistics(ISDUQSMNet(Architecture(**{**SMALL.as_dict(), **changes})))
 
 
 def test_unshared_has_one_denoiser_and_lambda_per_iteration():

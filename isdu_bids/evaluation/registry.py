@@ -1,0 +1,46 @@
+"""The metric families by name.
+
+Each takes ``(chi_ppm, truth_ppm, mask, labels)``, volumes ``(x, y, z)``, ``labels`` may be None,
+and returns its metrics by name. Metrics of the same name differ between families: never mix them.
+"""
+
+from __future__ import annotations
+
+from isdu_bids.registry import Method, Registry
+
+FAMILIES = Registry(
+    "metric family",
+    Method(
+        "paper",
+        "isdu_bids.evaluation.paper:paper_scores",
+        "metrics of the ISDU-QSMNet article, from the 2016 challenge: over the whole volume, "
+        "not demeaned",
+        "vaddadi2025",
+    ),
+    Method(
+        "qsm-ci",
+        "isdu_bids.evaluation.qsm_ci:qsm_ci_scores",
+        "metrics of the QSM-CI leaderboard: inside the mask, demeaned",
+        "https://pypi.org/project/qsm-ci",
+    ),
+    Method(
+        "rc-2",
+        "isdu_bids.evaluation.challenge2019:rc2_scores",
+        "metrics of the second reconstruction challenge, with the labels of its phantom",
+        "10.1002/mrm.28754",
+    ),
+    Method(
+        "extra",
+        "isdu_bids.evaluation.extra:extra_scores",
+        "correlation, slope, and pSNR inside the mask",
+        "docs/evaluation.md",
+    ),
+    Method(
+        "regions",
+        "isdu_bids.evaluation.regions:region_scores",
+        "correlation, slope and bias of the means of regions",
+        "docs/evaluation.md",
+    ),
+)
+
+DEFAULT = ("paper", "qsm-ci", "extra")

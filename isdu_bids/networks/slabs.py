@@ -1,0 +1,170 @@
+"""Run a denoiser in slabs of planes: exact, in little memory, and only where there is a brain.
+
+Far from the mask a denoiser sees one constant, so every feature map is one constant there. Maps are
+stored as their *deviation* from that background: it is zero outside the mask dilated by what the
+layers so far can see, so that only this region is computed, and padding with zeros continues the
+background without an edge. In a volume that holds all that a denoiser sees of the mask, the result
+is that of endless empty margins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from isdu_bids.networks.stages import Stage
+
+Region = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class Slabs:
+    """How a denoiser is run.
+
+    Attributes
+    ----------
+    planes
+        Thickness of a slab; memory for scratch grows with it.
+    max_reach_voxels
+        Voxels around the mask that are computed at most. ``None`` is exact; fewer are faster, and
+        the field of what lies beyond them is that of the background.
+    dtype
+        Of feature maps and weights.
+    whole
+        Compute the whole volume, and pad it with zeros as published networks do: their edge
+        effects are then part of the result.
+    """
+
+    planes: int = 16
+    max_reach_voxels: int | None = None
+    dtype: torch.dtype = torch.float32
+    whole: bool = False
+
+
+def run_stages(
+    stages: Sequence[Stage],
+    volume: torch.Tensor,
+    background: torch.Tensor,
+    mask: torch.Tensor,
+    slabs: Slabs,
+) -> torch.Tensor:
+    """Output of a denoiser for one volume.
+
+    Parameters
+    ----------
+    stages
+        The denoiser.
+    volume
+        Input ``(channels, x, y, z)``, float32.
+    background
+        Value of each channel outside the mask, ``(channels,)``.
+    mask
+        Boolean ``(x, y, z)``.
+    slabs
+        How to run it.
+
+    Returns
+    -------
+    torch.Tensor
+        ``(channels, x, y, z)``, float32.
+    """
+    constant, skip_constant = background.double(), background.double()
+    maps = _deviation(volume, background).to(slabs.dtype)
+    spare: torch.Tensor | None = None
+    skip: torch.Tensor | None = None
+    reach = 0
+    for stage in stages:
+        if stage.opens_skip:
+            skip, skip_constant = maps, constant
+        reach += stage.reach
+        plain = stage.of_constant(constant, skip_constant)
+        result_constant = plain.relu() if stage.relu else plain
+        # between deviations: what the constants do to each other goes into the bias
+        bias = (plain - result_constant).to(slabs.dtype)
+        weight = stage.weight.to(slabs.dtype).contiguous(memory_format=torch.channels_last_3d)
+        if stage.closes_skip:
+            assert skip is not None
+            target, spare = skip, maps
+        elif stage.reach == 0 and len(stage.weight) == maps.shape[1]:
+            target = maps
+        elif spare is not None and spare.shape[1] == len(stage.weight):
+            target, spare = spare, None
+        else:
+            target = _empty_maps(len(stage.weight), maps)
+        edge = -constant if slabs.whole else torch.zeros_like(constant)
+        for region in _regions(mask, reach, maps.shape[1], slabs):
+            window = _window(maps, region, stage.reach, edge)
+            output = F.conv3d(window, weight, bias)
+            if stage.closes_skip:
+                output += target[(..., *region)]
+            if stage.relu:
+                output = torch.maximum(output, _column(-result_constant, output))
+            target[(..., *region)] = output
+        if stage.closes_skip:
+            skip = None
+        maps, constant = target, result_constant
+    return maps[0].float() + constant.float().reshape(-1, 1, 1, 1)
+
+
+def _deviation(volume: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
+    deviation = volume - background.reshape(-1, 1, 1, 1)
+    return deviation[None].contiguous(memory_format=torch.channels_last_3d)
+
+
+def _empty_maps(n_features: int, like: torch.Tensor) -> torch.Tensor:
+    return torch.zeros(
+        (1, n_features, *like.shape[-3:]), dtype=like.dtype, device=like.device
+    ).contiguous(memory_format=torch.channels_last_3d)
+
+
+def _window(maps: torch.Tensor, region: Region, reach: int, edge: torch.Tensor) -> torch.Tensor:
+    """Part of the maps that ``region`` sees, filled with ``edge`` outside the volume."""
+    if reach == 0:
+        return maps[(..., *region)]
+    starts = [part.start - reach for part in region]
+    shape = [part.stop - part.start + 2 * reach for part in region]
+    x, y, z = (_wider(part, reach, n) for part, n in zip(region, maps.shape[-3:], strict=True))
+    window = maps[..., x, y, z]
+    if list(window.shape[-3:]) == shape:
+        return window
+    padded = _column(edge, maps).expand(1, maps.shape[1], *shape)
+    padded = padded.contiguous(memory_format=torch.channels_last_3d)
+    x, y, z = (
+        slice(part.start - start, part.stop - start)
+        for part, start in zip((x, y, z), starts, strict=True)
+    )
+    padded[..., x, y, z] = window
+    return padded
+
+
+def _regions(mask: torch.Tensor, reach: int, n_channels: int, slabs: Slabs) -> Iterator[Region]:
+    """Disjoint boxes that together hold the mask dilated by ``reach`` voxels."""
+    nx, ny, nz = mask.shape
+    if slabs.whole:
+        mask = torch.ones_like(mask)
+    elif slabs.max_reach_voxels is not None:
+        reach = min(reach, slabs.max_reach_voxels)
+    # PyTorch leaves the fast kernels when channels * x * y falls below 20480 (ATen use_mkldnn)
+    rows = max(40, 20480 // (64 * n_channels))
+    for z in _parts(nz, slabs.planes):
+        for x in _parts(nx, rows):
+            seen = mask[_wider(x, reach, nx), :, _wider(z, reach, nz)].any(2).any(0).nonzero()
+            if len(seen):
+                yield x, _wider(slice(int(seen[0]), int(seen[-1]) + 1), reach, ny), z
+
+
+def _parts(size: int, shortest: int) -> list[slice]:
+    """Even parts, none below ``shortest`` unless the whole is."""
+    n = max(1, size // shortest)
+    return [slice(size * i // n, size * (i + 1) // n) for i in range(n)]
+
+
+def _wider(part: slice, reach: int, size: int) -> slice:
+    return slice(max(0, part.start - reach), min(size, part.stop + reach))
+
+
+def _column(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return values.to(like.dtype).reshape(1, -1, 1, 1, 1)
