@@ -90,6 +90,8 @@ _TABLE = (
            "Quantitative susceptibility map"),
     Output("chi_csf", "anat", "Chimap", {"desc": "csf"}, "ppm", True,
            "Quantitative susceptibility map referenced to cerebrospinal fluid"),
+    Output("chi_sd", "anat", "Chimap", {"desc": "sd"}, "ppm", True,
+           "Standard deviation of the susceptibility by noise and by mirroring the volume"),
     Output("t2star", "anat", "T2starmap", {}, "s", True,
            "Effective transverse relaxation time T2*"),
     Output("r2star", "anat", "R2starmap", {}, "1/s", True,

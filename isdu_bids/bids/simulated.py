@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from isdu_bids import __version__
 from isdu_bids.bids.sidecar import write_json, write_text
 from isdu_bids.images import save_volume
 from isdu_bids.simulation.scan import SimulatedScan
+from isdu_bids.simulation.tissues import label_names
 from isdu_bids.units import ppm_to_hz
 
 TRUTH_FOLDER = "derivatives/simulation-truth"
@@ -35,6 +37,29 @@ def write_simulated_dataset(dataset: Path) -> None:
     )
 
 
+def affine_of_b0(
+    shape: Sequence[int], voxel_size_mm: Sequence[float], b0_direction: Sequence[float]
+) -> npt.NDArray[np.float64]:
+    """Affine of a volume, centred, whose voxel axes see B0 along a unit vector.
+
+    The rotation's last row is B0, as the scanner's z axis is; the first voxel axis stays as close
+    to the scanner's x axis as it can.
+
+    Examples
+    --------
+    >>> affine_of_b0((3, 3, 3), (2.0, 2.0, 2.0), (0.0, 0.0, 1.0))[:3].tolist()
+    [[2.0, 0.0, 0.0, -2.0], [0.0, 2.0, 0.0, -2.0], [0.0, 0.0, 2.0, -2.0]]
+    """
+    z = np.asarray(b0_direction, dtype=float)
+    towards = np.eye(3)[0 if abs(z[0]) < 0.9 else 1]
+    x = towards - (towards @ z) * z
+    x = x / np.linalg.norm(x)
+    affine = np.eye(4)
+    affine[:3, :3] = np.stack([x, np.cross(z, x), z]) * np.asarray(voxel_size_mm)
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return affine + 0.0  # no negative zeros
+
+
 def write_simulated_scan(
     dataset: Path,
     subject: str,
@@ -42,10 +67,12 @@ def write_simulated_scan(
     affine: npt.ArrayLike,
     echo_times_s: Sequence[float],
     field_strength_t: float,
+    labels: torch.Tensor | None = None,
 ) -> None:
     """Write one simulated scan as ``MEGRE`` images, and its truth.
 
-    Truth: ``Chimap`` (ppm), ``desc-total`` and ``desc-local`` field maps (Hz), ``desc-brain_mask``.
+    Truth: ``Chimap`` (ppm), ``desc-total`` and ``desc-local`` field maps (Hz), ``desc-brain_mask``
+    and, if given, the labels with their names.
     """
     folder = dataset / f"sub-{subject}" / "anat"
     for part, stack in (("mag", scan.magnitude), ("phase", scan.phase_rad)):
@@ -80,3 +107,17 @@ def write_simulated_scan(
         path.with_name(path.name.replace(".nii.gz", ".json")),
         {"Type": "Brain", "Description": "Simulated truth"},
     )
+    if labels is not None:
+        stem = truth / "anat" / f"sub-{subject}_dseg"
+        save_volume(labels.numpy(), affine, stem.with_name(f"{stem.name}.nii.gz"))
+        names = label_names(labels.unique().tolist())
+        rows = "".join(f"{index}\t{name}\n" for index, name in names.items())
+        write_text(stem.with_name(f"{stem.name}.tsv"), f"index\tname\n{rows}")
+        write_json(
+            stem.with_name(f"{stem.name}.json"),
+            {
+                "Manual": False,
+                "SpatialReference": "orig",
+                "Description": "Labels that the scan was simulated from",
+            },
+        )

@@ -8,7 +8,12 @@ import numpy as np
 import torch
 
 from isdu_bids import images
-from isdu_bids.bids.simulated import TRUTH_FOLDER, write_simulated_dataset, write_simulated_scan
+from isdu_bids.bids.simulated import (
+    TRUTH_FOLDER,
+    affine_of_b0,
+    write_simulated_dataset,
+    write_simulated_scan,
+)
 from isdu_bids.cli import app
 from isdu_bids.errors import IsduError
 from isdu_bids.evaluation.metrics import dice, nrmse_percent, slope
@@ -56,11 +61,7 @@ def run_demo(folder: Path, seed: int = 0) -> None:
 def tilted_affine() -> np.ndarray:
     """Affine of the demonstration: 2 mm, tilted about the left-right axis, centred."""
     tilt = np.deg2rad(TILT_DEG)
-    affine = np.eye(4)
-    affine[1:3, 1:3] = [[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]]
-    affine[:3, :3] *= 2.0
-    affine[:3, 3] = -affine[:3, :3] @ ((np.array(SHAPE) - 1) / 2)
-    return affine
+    return affine_of_b0(SHAPE, (2.0, 2.0, 2.0), (0.0, np.sin(tilt), np.cos(tilt)))
 
 
 def compare(truth: Path, output: Path) -> str:

@@ -267,6 +267,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.config_file is not None:
         parser.set_defaults(**_defaults_from(options.config_file, parser))
         options = parser.parse_args(arguments)
+    if options.uncertainty and options.two_pass:
+        raise UsageError("--uncertainty is not known for maps of two passes; drop --two-pass")
     for name, value in vars(options).items():
         if isinstance(value, Path):  # steps run in folders of their own
             setattr(options, name, value.absolute())

@@ -36,6 +36,55 @@ def build_parser() -> Parser:
     demo.add_argument("--seed", type=int, default=0, help="of the simulation")
     demo.set_defaults(action=_demo)
 
+    simulate = commands.add_parser(
+        "simulate", help="write simulated scans of label maps as a BIDS dataset with its truth"
+    )
+    simulate.add_argument(
+        "labels",
+        type=Path,
+        nargs="+",
+        metavar="LABELS",
+        help="label maps of whole heads (NIfTI, FreeSurfer labels, air 0), one subject each",
+    )
+    simulate.add_argument("-o", "--output", type=Path, required=True, help="new folder")
+    simulate.add_argument("--subjects", type=int, metavar="N", help="(default: one per label map)")
+    simulate.add_argument(
+        "--voxel-size",
+        type=float,
+        nargs="+",
+        metavar="MM",
+        help="one or three edge lengths (default: those of the label map)",
+    )
+    tilt = simulate.add_mutually_exclusive_group()
+    tilt.add_argument(
+        "--b0-tilt", type=float, default=0.0, metavar="DEG", help="of the slices, about left-right"
+    )
+    tilt.add_argument(
+        "--b0-direction",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="B0 along the voxel axes (right, anterior, superior)",
+    )
+    simulate.add_argument(
+        "--echo-times",
+        type=float,
+        nargs="+",
+        default=(0.004, 0.010, 0.016, 0.022),
+        metavar="S",
+        help="in seconds (default: %(default)s)",
+    )
+    simulate.add_argument("--field-strength", type=float, default=3.0, metavar="T")
+    simulate.add_argument(
+        "--noise",
+        type=float,
+        default=1.25,
+        metavar="PERCENT",
+        help="standard deviation relative to grey matter at echo time 0 (default: %(default)s)",
+    )
+    simulate.add_argument("--seed", type=int, default=0)
+    simulate.set_defaults(action=_simulate)
+
     train = commands.add_parser("train", help="train an ISDU-QSMNet on simulated anatomy")
     train.add_argument("config", type=Path, help="TOML file, see docs/training.md")
     train.add_argument(
@@ -55,6 +104,9 @@ def build_parser() -> Parser:
         help="K = 1 weights copied into every iteration",
     )
     train.add_argument("--device", type=device_name, default="auto")
+    train.add_argument(
+        "--dry-run", action="store_true", help="print parameters, FLOP, memory and projected hours"
+    )
     train.set_defaults(action=_train)
 
     evaluate = commands.add_parser(
@@ -137,23 +189,39 @@ def _demo(options: argparse.Namespace) -> None:
     run_demo(options.folder, options.seed)
 
 
-def _train(options: argparse.Namespace) -> None:
-    import torch
+def _simulate(options: argparse.Namespace) -> None:
+    from math import cos, radians, sin
 
-    from isdu_bids.images import load_labels
-    from isdu_bids.physics.device import resolve_device
-    from isdu_bids.training.config import load_config
-    from isdu_bids.training.trainer import train
+    from isdu_bids.cli.simulate import run_simulation
 
-    path = train(
-        load_config(options.config),
-        [torch.from_numpy(load_labels(head)) for head in options.heads],
-        [torch.from_numpy(load_labels(head)) for head in options.validation_heads],
+    tilt = radians(options.b0_tilt)
+    run_simulation(
+        options.labels,
         options.output,
-        device=str(resolve_device(options.device)),
-        warm_start=options.warm_start,
+        n_subjects=options.subjects,
+        voxel_mm=options.voxel_size,
+        b0_direction=options.b0_direction or (0.0, sin(tilt), cos(tilt)),
+        echo_times_s=options.echo_times,
+        field_strength_t=options.field_strength,
+        noise_percent=options.noise,
+        seed=options.seed,
     )
-    print(path)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from isdu_bids.cli.train import run_training
+
+    print(
+        run_training(
+            options.config,
+            options.heads,
+            options.validation_heads,
+            options.output,
+            device=options.device,
+            warm_start=options.warm_start,
+            dry_run=options.dry_run,
+        )
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:

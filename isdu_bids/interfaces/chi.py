@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from isdu_bids.interfaces.base import Step
 from isdu_bids.inversion.referencing import Referenced, csf_region, reference
 from isdu_bids.inversion.registry import INVERSION
 from isdu_bids.inversion.two_pass import merge_passes
-from isdu_bids.networks.inference import cached_weights
+from isdu_bids.inversion.uncertainty import MEMBERS, standard_deviation
+from isdu_bids.networks.inference import auto_grid, cached_weights
 from isdu_bids.physics.device import run_on
 
 
@@ -33,12 +35,16 @@ class _InvertInput(BaseInterfaceInputSpec):
     weights = traits.Str(desc="name or path, for networks")
     weights_sha256 = traits.Str(desc="so that other weights of the same name are not cached")
     weights_iterations = traits.Either(None, traits.Int, desc="K where the file lacks it")
+    grid = traits.Str("auto", desc="for networks")
+    precision = traits.Str("single", desc="for networks")
+    field_sd_ppm = File(exists=True, desc="given, the map's standard deviation is computed")
     device = traits.Str("cpu")
     use_gpu = traits.Bool(False, nohash=True)
 
 
 class _InvertOutput(TraitedSpec):
     chi_ppm = File(exists=True, desc="susceptibility, not yet referenced")
+    chi_sd_ppm = File(desc="its standard deviation, if asked for")
     notes = File(exists=True)
 
 
@@ -60,32 +66,53 @@ class InvertField(Step):
         flags: list[str] = []
         if inputs.method == "isdu":
             weights = cached_weights(inputs.weights, inputs.weights_iterations)
-            parameters["weights"] = weights
+            grid = inputs.grid
+            if grid == "auto":
+                grid = auto_grid(weights, voxel_size_mm(field.affine), inputs.b0_direction)
+            if grid != "native":
+                flags.append("other_grid_for_weights")
+            chosen = {"precision": inputs.precision, "grid": grid}
+            parameters = {"weights": weights, **chosen}
             facts |= {
-                "inversion_parameters": method.settings | {"weights": weights.name},
+                "inversion_parameters": method.settings | {"weights": weights.name} | chosen,
                 "weights": weights.name,
                 "weights_sha256": weights.sha256,
                 "weights_description": weights.description,
                 "weights_iterations": weights.network.architecture.iterations,
             }
-            if weights.trained_at_mm and not np.allclose(
-                voxel_size_mm(field.affine), weights.trained_at_mm, rtol=0.05
-            ):
-                flags.append("weights_of_other_resolution")
+        geometry = {
+            "voxel_size_mm": voxel_size_mm(field.affine),
+            "b0_direction": inputs.b0_direction,
+        }
+        bound = partial(method, **parameters)
 
-        def invert(device: torch.device) -> torch.Tensor:
-            return method(
+        def tensors(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+            return (
                 torch.from_numpy(field.data).to(device),
                 torch.from_numpy(mask.data > 0).to(device),
-                voxel_size_mm=voxel_size_mm(field.affine),
-                b0_direction=inputs.b0_direction,
-                **parameters,
-            ).cpu()
+            )
+
+        def invert(device: torch.device) -> torch.Tensor:
+            return bound(*tensors(device), **geometry).cpu()
+
+        def spread(device: torch.device) -> torch.Tensor:
+            sd = torch.from_numpy(images.load_volume(inputs.field_sd_ppm).data).to(device)
+            return standard_deviation(bound, *tensors(device), field_sd_ppm=sd, **geometry).cpu()
 
         chi, facts["inversion_device"] = run_on(inputs.device, invert)
-        self._save(runtime, field.affine, chi_ppm=chi.numpy())
-        text = f"Susceptibility was computed by {method.description}"
-        self._note(runtime, [(text, method.reference)], flags, **facts)
+        maps = {"chi_ppm": chi.numpy()}
+        sentences = [(f"Susceptibility was computed by {method.description}", method.reference)]
+        if isdefined(inputs.field_sd_ppm):
+            maps["chi_sd_ppm"] = run_on(inputs.device, spread)[0].numpy()
+            sentences.append(
+                (
+                    "Its standard deviation is the spread over "
+                    f"{MEMBERS} mirrored copies of the field with noise of its own size",
+                    "",
+                )
+            )
+        self._save(runtime, field.affine, **maps)
+        self._note(runtime, sentences, flags, **facts)
         return runtime
 
 

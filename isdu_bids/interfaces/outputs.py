@@ -113,6 +113,7 @@ class _WriteInput(_ScanMapsInput):
     write_fields = traits.Bool(True)
     unwrapped = File(exists=True, mandatory=True)
     field_sd_ppm = File(exists=True, mandatory=True)
+    chi_sd = File(exists=True)
     r2star = File(exists=True)
     t2star = File(exists=True)
     s0 = File(exists=True)
@@ -153,7 +154,7 @@ class WriteDerivatives(Step):
             write("field_magnitude", combined)
         for echo, volume in enumerate(images.load_stack([inputs.unwrapped]).data, start=1):
             write("unwrapped", volume, echo)
-        for key in ("r2star", "t2star", "s0"):
+        for key in ("chi_sd", "r2star", "t2star", "s0"):
             if path := getattr(inputs, key) or None:
                 write(key, images.load_volume(path).data)
 

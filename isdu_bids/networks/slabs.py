@@ -26,8 +26,9 @@ class Slabs:
 
     Attributes
     ----------
-    planes
-        Thickness of a slab; memory for scratch grows with it.
+    planes, rows
+        Size along z and x of the boxes that are computed at a time. Small ones follow the outline
+        of the mask and stay in the processor's cache.
     max_reach_voxels
         Voxels around the mask that are computed at most. ``None`` is exact; fewer are faster, and
         the field of what lies beyond them is that of the background.
@@ -38,7 +39,8 @@ class Slabs:
         effects are then part of the result.
     """
 
-    planes: int = 16
+    planes: int = 8
+    rows: int = 16
     max_reach_voxels: int | None = None
     dtype: torch.dtype = torch.float32
     whole: bool = False
@@ -95,18 +97,28 @@ def run_stages(
         else:
             target = _empty_maps(len(stage.weight), maps)
         edge = -constant if slabs.whole else torch.zeros_like(constant)
-        for region in _regions(mask, reach, maps.shape[1], slabs):
+        for region in _regions(mask, reach, slabs):
             window = _window(maps, region, stage.reach, edge)
-            output = F.conv3d(window, weight, bias)
+            output = _convolution(window, weight, bias)
+            place = target[(..., *region)]
             if stage.closes_skip:
-                output += target[(..., *region)]
+                output += place
             if stage.relu:
-                output = torch.maximum(output, _column(-result_constant, output))
-            target[(..., *region)] = output
+                torch.maximum(output, _column(-result_constant, output), out=place)
+            else:
+                place.copy_(output)
         if stage.closes_skip:
             skip = None
         maps, constant = target, result_constant
     return maps[0].float() + constant.float().reshape(-1, 1, 1, 1)
+
+
+def _convolution(window: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Convolution without padding; ``F.conv3d`` leaves oneDNN for boxes as small as ours."""
+    if window.device.type == "cpu" and torch.backends.mkldnn.is_available():
+        ones, none = (1, 1, 1), (0, 0, 0)
+        return torch.mkldnn_convolution(window, weight, bias, none, ones, ones, 1)
+    return F.conv3d(window, weight, bias)
 
 
 def _deviation(volume: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
@@ -115,9 +127,12 @@ def _deviation(volume: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
 
 
 def _empty_maps(n_features: int, like: torch.Tensor) -> torch.Tensor:
-    return torch.zeros(
-        (1, n_features, *like.shape[-3:]), dtype=like.dtype, device=like.device
-    ).contiguous(memory_format=torch.channels_last_3d)
+    return torch.empty(
+        (1, n_features, *like.shape[-3:]),
+        dtype=like.dtype,
+        device=like.device,
+        memory_format=torch.channels_last_3d,
+    ).zero_()
 
 
 def _window(maps: torch.Tensor, region: Region, reach: int, edge: torch.Tensor) -> torch.Tensor:
@@ -140,17 +155,15 @@ def _window(maps: torch.Tensor, region: Region, reach: int, edge: torch.Tensor) 
     return padded
 
 
-def _regions(mask: torch.Tensor, reach: int, n_channels: int, slabs: Slabs) -> Iterator[Region]:
+def _regions(mask: torch.Tensor, reach: int, slabs: Slabs) -> Iterator[Region]:
     """Disjoint boxes that together hold the mask dilated by ``reach`` voxels."""
     nx, ny, nz = mask.shape
     if slabs.whole:
         mask = torch.ones_like(mask)
     elif slabs.max_reach_voxels is not None:
         reach = min(reach, slabs.max_reach_voxels)
-    # PyTorch leaves the fast kernels when channels * x * y falls below 20480 (ATen use_mkldnn)
-    rows = max(40, 20480 // (64 * n_channels))
     for z in _parts(nz, slabs.planes):
-        for x in _parts(nx, rows):
+        for x in _parts(nx, slabs.rows):
             seen = mask[_wider(x, reach, nx), :, _wider(z, reach, nz)].any(2).any(0).nonzero()
             if len(seen):
                 yield x, _wider(slice(int(seen[0]), int(seen[-1]) + 1), reach, ny), z

@@ -160,9 +160,9 @@ _PROCESSING: dict[str, tuple[Severity, str]] = {
     "phase_range_not_filled": ("warning", "the phase does not fill its manufacturer's range"),
     "phase_scale_from_wraps": ("warning", "the scale of the phase was found from its wraps"),
     "phase_beyond_one_turn": ("info", "the phase exceeds one turn and was wrapped"),
-    "weights_of_other_resolution": (
-        "warning",
-        "the network was trained at another voxel size: resample the scan or take other weights",
+    "other_grid_for_weights": (
+        "info",
+        "the network ran at the voxel size and orientation of its training and was resampled back",
     ),
 }
 

@@ -16,11 +16,18 @@ from math import acos, cos, radians, sin
 import torch
 import torch.nn.functional as F
 
-from isdu_bids.errors import DataError
+from isdu_bids.errors import DataError, UsageError
 from isdu_bids.physics.dipole import convolve, dipole_kernel
-from isdu_bids.simulation.random_fields import multiscale_texture, smooth_noise, uniform
-from isdu_bids.simulation.sampling import nearest_labels, partial_volume
+from isdu_bids.simulation.field_errors import (
+    field_errors,
+    random_mask,
+    truncate_k_space,
+    unwrapping_leftovers,
+)
+from isdu_bids.simulation.random_fields import happens, smooth_noise, uniform
+from isdu_bids.simulation.sampling import block_mean, nearest_labels, partial_volume
 from isdu_bids.simulation.susceptibility import brain_mask, draw_susceptibility
+from isdu_bids.units import rad_per_ppm
 
 Triple = tuple[float, float, float]
 
@@ -37,6 +44,8 @@ class PatchSettings:
         Smallest and largest voxel edge; half of the patches are 1 mm isotropic.
     max_rotation_deg, max_scale
         Of the anatomy.
+    contrast
+        Range of the factor by which the susceptibility of a whole patch is scaled.
     max_noise_ppm
         Largest standard deviation of the field's noise.
     max_background_ppm
@@ -46,17 +55,42 @@ class PatchSettings:
     max_structured_ppm
         Largest standard deviation of spatially correlated errors that no susceptibility explains:
         anisotropy, motion, what phase processing leaves.
+    max_echo_time_s
+        Longest echo time, over which iron's faster decay amplifies the noise; 0 leaves it white.
+    wrap_fraction
+        How many patches hold voxels or small clusters that unwrapping left a turn off.
+    gibbs_fraction
+        How many patches ring, because k-space was truncated.
+    finer_grid
+        Anatomy and field are simulated on a grid this many times finer, then averaged over each
+        voxel, so that voxels at borders hold several tissues.
+    cyst_fraction, pallidum_iron_fraction
+        How many patches may hold a cyst, and iron deposits in the pallidum.
+    max_lesion_ppm
+        Susceptibility of the strongest bleeds; calcifications reach 3/4 of its negative.
     """
 
     size: int = 48
     voxel_size_mm: tuple[float, float] = (0.6, 2.5)
     max_rotation_deg: float = 15.0
     max_scale: float = 0.12
+    contrast: tuple[float, float] = (0.7, 1.4)
     max_noise_ppm: float = 0.005
     max_background_ppm: float = 0.004
     max_structured_ppm: float = 0.0
     cut_fraction: float = 0.0
     context_voxels: int = 12
+    max_echo_time_s: float = 0.0
+    wrap_fraction: float = 0.0
+    gibbs_fraction: float = 0.0
+    finer_grid: int = 1
+    cyst_fraction: float = 0.0
+    pallidum_iron_fraction: float = 0.0
+    max_lesion_ppm: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.size < 8 or self.finer_grid < 1:
+            raise UsageError("patches need a size of at least 8 and a finer_grid of at least 1")
 
 
 @dataclass(frozen=True)
@@ -89,18 +123,27 @@ def draw_patch(
     shape = (settings.size + 2 * context,) * 3
     voxel_size = _random_voxel_size(settings, generator)
     direction = random_b0_direction(generator)
-    labels = _sample_labels(head_labels, shape, voxel_size, settings, generator)
-    brain = brain_mask(labels)
-    mask = _random_mask(brain, generator)
-    chi = draw_susceptibility(labels, voxel_size, generator) * _contrast(generator)
-    chi = partial_volume(chi, uniform(0.0, 0.2, generator)) * brain
     kernel = dipole_kernel(shape, voxel_size, direction, device=generator.device)
-    # sources between the eroded mask and the brain's edge: background removal takes most of them
-    if uniform(0, 1, generator) < 0.7:
-        chi = chi * mask
-    if uniform(0, 1, generator) < 0.7 and mask.any():
-        chi = (chi - chi[mask].mean()) * (chi != 0)
-    field = convolve(chi, kernel) + _corruption(mask, kernel, voxel_size, settings, generator)
+    chi, field, mask, brain = _draw_anatomy(
+        head_labels, kernel, shape, voxel_size, direction, generator, settings
+    )
+    if happens(settings.gibbs_fraction, generator):
+        phase_per_ppm = rad_per_ppm(3.0, uniform(0.005, 0.03, generator))
+        kept = uniform(0.7, 0.95, generator)
+        field = truncate_k_space(field, 0.1 + 0.9 * brain, phase_per_ppm, kept)
+    field = field + field_errors(
+        chi,
+        mask,
+        kernel,
+        voxel_size,
+        generator,
+        max_noise_ppm=settings.max_noise_ppm,
+        max_background_ppm=settings.max_background_ppm,
+        max_structured_ppm=settings.max_structured_ppm,
+        max_echo_time_s=settings.max_echo_time_s,
+    )
+    if happens(settings.wrap_fraction, generator):
+        field = field + unwrapping_leftovers(mask, generator)
     if context:
         centre = (slice(context, -context),) * 3
         field, mask, chi = field[centre], mask[centre], chi[centre]
@@ -108,6 +151,46 @@ def draw_patch(
     return Patch(
         (field * mask)[None], mask.float()[None], (chi * mask)[None], kernel, voxel_size, direction
     )
+
+
+def _draw_anatomy(
+    head_labels: torch.Tensor,
+    kernel: torch.Tensor,
+    shape: Sequence[int],
+    voxel_size_mm: Triple,
+    direction: Triple,
+    generator: torch.Generator,
+    settings: PatchSettings,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Susceptibility, its field, the mask, and the brain's share of each voxel."""
+    factor = settings.finer_grid
+    fine_shape = tuple(factor * n for n in shape)
+    x, y, z = (size / factor for size in voxel_size_mm)
+    fine_size = (x, y, z)
+    labels = _sample_labels(head_labels, fine_shape, fine_size, settings, generator)
+    fine_brain = brain_mask(labels)
+    brain = block_mean(fine_brain.float(), factor)
+    mask = random_mask(brain > 0.5, generator)
+    chi = draw_susceptibility(
+        labels,
+        fine_size,
+        generator,
+        cyst_fraction=settings.cyst_fraction,
+        pallidum_iron_fraction=settings.pallidum_iron_fraction,
+        max_lesion_ppm=settings.max_lesion_ppm,
+    )
+    chi = chi * _contrast(settings, generator)
+    chi = partial_volume(chi, uniform(0.0, 0.2, generator)) * fine_brain
+    known = F.interpolate(mask.float()[None, None], scale_factor=float(factor))[0, 0] > 0.5
+    # sources between the eroded mask and the brain's edge: background removal takes most of them
+    if uniform(0, 1, generator) < 0.7:
+        chi = chi * known
+    if uniform(0, 1, generator) < 0.7 and mask.any():
+        chi = (chi - chi[known].mean()) * (chi != 0)
+    if factor > 1:
+        kernel = dipole_kernel(fine_shape, fine_size, direction, device=generator.device)
+    field = convolve(chi, kernel)
+    return block_mean(chi, factor), block_mean(field, factor), mask, brain
 
 
 def random_b0_direction(generator: torch.Generator) -> Triple:
@@ -181,44 +264,7 @@ def _rotation(angles_rad: Sequence[float]) -> torch.Tensor:
     return matrix
 
 
-def _random_mask(brain: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Brain eroded by 0 to 3 voxels, now and then with holes as unreliable phase leaves them."""
-    mask = brain.float()[None, None]
-    mask = -F.max_pool3d(-F.max_pool3d(mask, 3, 1, 1), 3, 1, 1)
-    for _ in range(int(uniform(0, 4, generator))):
-        mask = -F.max_pool3d(-mask, 3, 1, 1)
-    keep = mask[0, 0] > 0.5
-    if uniform(0, 1, generator) < 0.15:
-        holes = smooth_noise(brain.shape, (1.0, 1.0, 1.0), 6.0, generator) > 2.2
-        keep = keep & ~holes
-    return keep
-
-
-def _contrast(generator: torch.Generator) -> float:
+def _contrast(settings: PatchSettings, generator: torch.Generator) -> float:
     """Overall strength, with either sign, so that the network stays close to linear."""
     sign = -1.0 if uniform(0, 1, generator) < 0.25 else 1.0
-    return sign * uniform(0.7, 1.4, generator)
-
-
-def _corruption(
-    mask: torch.Tensor,
-    kernel: torch.Tensor,
-    voxel_size_mm: Triple,
-    settings: PatchSettings,
-    generator: torch.Generator,
-) -> torch.Tensor:
-    """Noise that follows a smoothly varying magnitude, and what background removal leaves."""
-    shape, device = mask.shape, generator.device
-    noise = torch.randn(shape, generator=generator, device=device)
-    shading = torch.exp(0.4 * smooth_noise(shape, voxel_size_mm, 30.0, generator))
-    corruption = noise * shading * uniform(0, settings.max_noise_ppm, generator)
-    if uniform(0, 1, generator) < 0.5 and not mask.all():
-        outside = torch.randn(shape, generator=generator, device=device) * ~mask
-        background = convolve(outside, kernel)
-        spread = background[mask].std() if mask.sum() > 1 else background.std()
-        strength = uniform(0, settings.max_background_ppm, generator)
-        corruption = corruption + background * (strength / spread.clamp(min=1e-9))
-    if settings.max_structured_ppm > 0:
-        structure = multiscale_texture(shape, voxel_size_mm, generator)
-        corruption = corruption + structure * uniform(0, settings.max_structured_ppm, generator)
-    return corruption
+    return sign * uniform(*settings.contrast, generator)

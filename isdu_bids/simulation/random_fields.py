@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,24 @@ import torch.nn.functional as F
 def uniform(low: float, high: float, generator: torch.Generator) -> float:
     """One number between ``low`` and ``high``."""
     return low + (high - low) * float(torch.rand((), generator=generator, device=generator.device))
+
+
+def happens(fraction: float, generator: torch.Generator) -> bool:
+    """Whether something rare happens; what is switched off (0) draws no random number."""
+    return fraction > 0 and uniform(0, 1, generator) < fraction
+
+
+def derived_generator(*parts: object, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator whose seed follows from all of ``parts``, unlike ``seed + i`` uniquely.
+
+    Examples
+    --------
+    >>> first, again = derived_generator(0, "scan", 3), derived_generator(0, "scan", 3)
+    >>> first.initial_seed() == again.initial_seed() != derived_generator(1).initial_seed()
+    True
+    """
+    digest = hashlib.sha256(repr(parts).encode()).hexdigest()
+    return torch.Generator(device).manual_seed(int(digest[:15], 16))
 
 
 def smooth_noise(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
@@ -13,6 +15,17 @@ def nearest_labels(head: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     inside = ((index >= 0) & (index < size)).all(-1)
     x, y, z = torch.minimum(index.clamp(min=0), size - 1).unbind(-1)
     return torch.where(inside, head[x, y, z], 0)
+
+
+def resample_labels(
+    labels: torch.Tensor, voxel_size_mm: Sequence[float], wanted_mm: Sequence[float]
+) -> torch.Tensor:
+    """Nearest labels on a grid of another voxel size with the same centre and extent."""
+    axes = []
+    for n, old, new in zip(labels.shape, voxel_size_mm, wanted_mm, strict=True):
+        n_new = max(1, round(n * old / new))
+        axes.append((torch.arange(n_new) - (n_new - 1) / 2) * new / old + (n - 1) / 2)
+    return nearest_labels(labels, torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1))
 
 
 def partial_volume(volume: torch.Tensor, neighbour: float) -> torch.Tensor:
@@ -28,3 +41,8 @@ def partial_volume(volume: torch.Tensor, neighbour: float) -> torch.Tensor:
         shape[2 + axis] = 3
         blurred = F.conv3d(blurred, taps.reshape(shape))
     return blurred[0, 0]
+
+
+def block_mean(volume: torch.Tensor, factor: int) -> torch.Tensor:
+    """Mean over cubes of ``factor`` voxels: ``(x, y, z)`` to a grid that much coarser."""
+    return F.avg_pool3d(volume[None], factor)[0] if factor > 1 else volume

@@ -12,11 +12,15 @@ from isdu_bids.physics.dipole import forward_field
 from isdu_bids.simulation.random_fields import smooth_noise
 from isdu_bids.simulation.sampling import partial_volume
 from isdu_bids.simulation.susceptibility import brain_mask, draw_susceptibility
-from isdu_bids.simulation.tissues import BRAIN, GREY_MATTER_SIGNAL, HEAD, SIGNALS, Signal
+from isdu_bids.simulation.tissues import (
+    BRAIN,
+    GREY_MATTER_SIGNAL,
+    HEAD,
+    R2STAR_PER_PPM,
+    SIGNALS,
+    Signal,
+)
 from isdu_bids.units import hz_per_ppm
-
-#: Relaxation that iron adds: R2* rises with |chi| (1/s per ppm at 3 T).
-_R2STAR_PER_PPM = 125.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def _signal_maps(labels: torch.Tensor, chi_ppm: torch.Tensor) -> tuple[torch.Ten
         signal: Signal = SIGNALS.get(tissue.name, GREY_MATTER_SIGNAL)
         where = torch.isin(labels, torch.tensor(tissue.labels, dtype=labels.dtype))
         density[where], r2star[where] = signal.density, signal.r2star_per_s
-    return density, r2star + _R2STAR_PER_PPM * chi_ppm.abs()
+    return density, r2star + R2STAR_PER_PPM * chi_ppm.abs()
 
 
 def _steepness(frequency_hz: torch.Tensor) -> torch.Tensor:

@@ -10,8 +10,16 @@ from collections.abc import Sequence
 
 import torch
 
-from isdu_bids.simulation.random_fields import blob, multiscale_texture, sheets, tubes, uniform
-from isdu_bids.simulation.tissues import BRAIN, IRON_RICH
+from isdu_bids.errors import DataError
+from isdu_bids.simulation.random_fields import (
+    blob,
+    happens,
+    multiscale_texture,
+    sheets,
+    tubes,
+    uniform,
+)
+from isdu_bids.simulation.tissues import BRAIN, IRON_RICH, PALLIDUM_IRON
 
 _LOOKUP_SIZE = 1024
 
@@ -24,8 +32,32 @@ def brain_mask(labels: torch.Tensor) -> torch.Tensor:
     return table[labels.long()]
 
 
+def check_labels(labels: torch.Tensor, origin: str) -> None:
+    """Refuse a label map that the simulation cannot use; ``origin`` names it.
+
+    Raises
+    ------
+    DataError
+        If a label is negative or of a cortical parcellation, or none is of the brain.
+    """
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= _LOOKUP_SIZE:
+        raise DataError(
+            f"{origin}: labels reach from {low} to {high}; give a FreeSurfer segmentation without "
+            "cortical parcellation (aseg.mgz, not aparc+aseg.mgz)"
+        )
+    if not brain_mask(labels).any():
+        raise DataError(f"{origin} holds no brain labels (FreeSurfer numbers are expected)")
+
+
 def draw_susceptibility(
-    labels: torch.Tensor, voxel_size_mm: Sequence[float], generator: torch.Generator
+    labels: torch.Tensor,
+    voxel_size_mm: Sequence[float],
+    generator: torch.Generator,
+    *,
+    cyst_fraction: float = 0.0,
+    pallidum_iron_fraction: float = 0.0,
+    max_lesion_ppm: float = 2.0,
 ) -> torch.Tensor:
     """Draw one brain's susceptibility (ppm), zero outside the brain.
 
@@ -37,6 +69,10 @@ def draw_susceptibility(
         Edge lengths, so that texture and vessels have their physical size at any resolution.
     generator
         Source of every random number; its device is where the work is done.
+    cyst_fraction, pallidum_iron_fraction
+        Probabilities of a cyst (fluid, without texture) and of iron deposits in the pallidum.
+    max_lesion_ppm
+        Susceptibility of the strongest bleeds; calcifications reach 3/4 of its negative.
     """
     shape = labels.shape
     brain = brain_mask(labels)
@@ -44,7 +80,15 @@ def draw_susceptibility(
     chi = mean[labels.long()]
     chi = chi + texture_sd[labels.long()] * multiscale_texture(shape, voxel_size_mm, generator)
     chi = chi + _ridges_and_vessels(shape, voxel_size_mm, generator)
-    for inside, value in _focal_sources(labels, brain, voxel_size_mm, generator):
+    for inside, value in _focal_sources(
+        labels,
+        brain,
+        voxel_size_mm,
+        generator,
+        cyst_fraction,
+        pallidum_iron_fraction,
+        max_lesion_ppm,
+    ):
         chi = torch.where(inside.bool(), value, chi)
     return chi * brain
 
@@ -83,8 +127,11 @@ def _focal_sources(
     brain: torch.Tensor,
     voxel_size_mm: Sequence[float],
     generator: torch.Generator,
+    cyst_fraction: float,
+    pallidum_iron_fraction: float,
+    max_lesion_ppm: float,
 ) -> list[tuple[torch.Tensor, float]]:
-    """Iron-rich nuclei, bleeds and calcifications as (inside, ppm) pairs."""
+    """Iron-rich nuclei, bleeds, calcifications and cysts as (inside, ppm) pairs."""
     sources: list[tuple[torch.Tensor, float]] = []
 
     def place(where: torch.Tensor, radius_mm: float, chi_ppm: float) -> None:
@@ -95,13 +142,22 @@ def _focal_sources(
         inside = blob(labels.shape, voxel_size_mm, candidates[pick], radius_mm, generator)
         sources.append((inside * brain, chi_ppm))
 
-    for names, (low, high) in IRON_RICH.values():
+    def place_in(names: Sequence[int], low: float, high: float) -> None:
         region = torch.isin(labels, torch.tensor(names, device=labels.device))
         for _ in range(2):
             place(region, uniform(1.5, 4.0, generator), uniform(low, high, generator))
+
+    strongest = max_lesion_ppm / 0.2  # relative to the weakest
+    for names, (low, high) in IRON_RICH.values():
+        place_in(names, low, high)
+    if happens(pallidum_iron_fraction, generator):
+        names, (low, high) = PALLIDUM_IRON
+        place_in(names, low, high)
     if uniform(0, 1, generator) < 0.35:  # microbleeds and haemorrhages, seldom a large one
         for _ in range(1 + int(uniform(0, 3, generator))):
-            place(brain, uniform(0.8, 4.0, generator), 0.2 * 10 ** uniform(0, 1, generator))
+            place(brain, uniform(0.8, 4.0, generator), 0.2 * strongest ** uniform(0, 1, generator))
     if uniform(0, 1, generator) < 0.25:  # calcification
-        place(brain, uniform(0.8, 4.0, generator), -0.15 * 10 ** uniform(0, 1, generator))
+        place(brain, uniform(0.8, 4.0, generator), -0.15 * strongest ** uniform(0, 1, generator))
+    if happens(cyst_fraction, generator):
+        place(brain, uniform(3.0, 12.0, generator), uniform(-0.02, 0.02, generator))
     return sources

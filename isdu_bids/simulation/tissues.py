@@ -6,6 +6,7 @@ mean anew, because a network must not learn one head's values.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -58,6 +59,9 @@ IRON_RICH: dict[str, tuple[tuple[int, ...], tuple[float, float]]] = {
     "dentate nucleus": ((7, 46), (0.04, 0.15)),
 }
 
+#: Where more iron than the region's mean gathers with age and in neurodegeneration.
+PALLIDUM_IRON: tuple[tuple[int, ...], tuple[float, float]] = ((13, 52), (0.15, 0.40))
+
 BRAIN_LABELS: tuple[int, ...] = tuple(sorted(label for t in BRAIN for label in t.labels))
 
 #: Other than brain; susceptibility relative to tissue water, ppm (air 9.4 above it).
@@ -70,6 +74,25 @@ HEAD: tuple[Tissue, ...] = (
     Tissue("venous sinus", (514,), 0.15, 0.03, 0.01),
     Tissue("artery", (502,), -0.02, 0.02, 0.01),
 )
+
+
+def label_names(labels: Iterable[int]) -> dict[int, str]:
+    """Name of each label, by its tissue and side.
+
+    Examples
+    --------
+    >>> label_names([13, 52, 16])
+    {13: 'left pallidum', 52: 'right pallidum', 16: 'brain stem'}
+    """
+    tissues = {label: tissue.name for tissue in (*BRAIN, *HEAD) for label in tissue.labels}
+    names = {}
+    for label in labels:
+        side = "left " if label in _LEFT else "right " if 40 < label < 64 else ""
+        names[label] = side + tissues.get(label, f"label {label}")
+    return names
+
+
+_LEFT = {*range(2, 14), 17, 18, 25, 26, 28, 30, 31}
 
 
 @dataclass(frozen=True)
@@ -95,3 +118,6 @@ SIGNALS: dict[str, Signal] = {
     "venous sinus": Signal(0.85, 60.0),
 }
 GREY_MATTER_SIGNAL = Signal(0.82, 15.0)
+
+#: Relaxation that iron adds: R2* rises with |chi| (1/s per ppm at 3 T).
+R2STAR_PER_PPM = 125.0

@@ -43,9 +43,9 @@ class TrainingConfig:
         Of the exponential moving average of the weights, which is what is validated and saved; 0
         saves the last weights.
     subset_batches
-        Batches per epoch, drawn anew for every epoch, of overlapping patches; None visits all.
+        Batches per epoch, drawn anew for every epoch, of overlapping patches; 0 visits all.
     patience
-        Validations without a better one after which training stops; None never stops early.
+        Validations without a better one after which training stops; 0 never stops early.
     seed
         Of everything.
     half_precision
@@ -65,21 +65,26 @@ class TrainingConfig:
     loss: str = "masked"
     gradient_clip: float = 1.0
     average_decay: float = 0.0
-    subset_batches: int | None = None
-    patience: int | None = None
+    subset_batches: int = 0
+    patience: int = 0
     seed: int = 0
     half_precision: bool = True
     save_every: int = 250
+
+    @property
+    def sampling(self) -> str:
+        """Kind of the patches, a key of `SAMPLINGS`."""
+        return next(name for name, kind in SAMPLINGS.items() if type(self.patches) is kind)
 
     def __post_init__(self) -> None:
         choices = {"loss": LOSSES, "schedule": SCHEDULES}
         for name, known in choices.items():
             if (value := getattr(self, name)) not in known:
                 raise UsageError(f"{name} = {value!r} is unknown; known are {', '.join(known)}")
-        for name in ("batch_size", "save_every", "subset_batches", "patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} = {value}: it must be at least 1")
+        lowest = {"steps": 1, "batch_size": 1, "save_every": 1, "subset_batches": 0, "patience": 0}
+        for name, least in lowest.items():
+            if (value := getattr(self, name)) < least:
+                raise UsageError(f"{name} = {value}: it must be at least {least}")
         if self.subset_batches and not isinstance(self.patches, PatchSetSettings):
             raise UsageError("subset_batches needs a fixed set: set sampling = 'overlapping'")
 
@@ -103,7 +108,7 @@ def parse_config(content: Mapping[str, Any], origin: str) -> TrainingConfig:
         raise UsageError(
             f"{origin}: sampling = {sampling!r} is unknown; known are {', '.join(SAMPLINGS)}"
         )
-    nested = {"architecture": Architecture, "patches": SAMPLINGS[sampling]}
+    nested: dict[str, type[Any]] = {"architecture": Architecture, "patches": SAMPLINGS[sampling]}
     sections = {
         name: _build(kind, content.pop(name, {}), f"{origin}: [{name}]")
         for name, kind in nested.items()
@@ -121,7 +126,7 @@ def _build(kind: type[Any], values: Mapping[str, Any], origin: str) -> Any:
     for key, value in values.items():
         if key not in known:
             raise UsageError(f"{origin}: unknown key {key!r}; known keys: {', '.join(known)}")
-        wanted = str(known[key].type).removesuffix(" | None")
+        wanted = str(known[key].type).removesuffix(" | None")  # a string, by the __future__ import
         if wanted in _TYPES and not _is_a(value, wanted):
             raise UsageError(f"{origin}: {key} = {value!r} is no {wanted}")
         default = known[key].default

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import csv
 import logging
+import time
 from collections.abc import Sequence
+from math import cos, pi
 from pathlib import Path
 
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from isdu_bids.networks.unrolled import ISDUQSMNet
+from isdu_bids.networks.unrolled import Architecture, ISDUQSMNet
 from isdu_bids.networks.weights import load_weights, save_weights
-from isdu_bids.simulation.patches import Patch, draw_patch
+from isdu_bids.simulation.patches import Patch
 from isdu_bids.training.config import TrainingConfig
-from isdu_bids.training.losses import susceptibility_loss
+from isdu_bids.training.losses import paper_loss, susceptibility_loss
+from isdu_bids.training.patch_source import training_patches, validation_patches
+from isdu_bids.training.state import TrainingState
 
 logger = logging.getLogger(__name__)
 
-_N_VALIDATION_PATCHES = 24
-WEIGHTS_FILE, STATE_FILE, LOG_FILE = "weights.safetensors", "state.pt", "log.csv"
+WEIGHTS_FILE, BEST_FILE = "weights.safetensors", "best.safetensors"
+STATE_FILE, LOG_FILE, SCANS_FOLDER = "state.pt", "log.csv", "scans"
 
 
 def train(
@@ -30,6 +33,7 @@ def train(
     *,
     device: str = "cpu",
     warm_start: Path | None = None,
+    scans: Path | None = None,
 ) -> Path:
     """Train on patches of ``heads``; continue where ``folder`` was left.
 
@@ -40,55 +44,70 @@ def train(
     heads, validation_heads
         Integer label maps ``(x, y, z)`` on 1 mm grids.
     folder
-        Receives weights, state and log.
+        Receives the last weights, those of the best validation, state and log.
     device
         Torch device of network and simulation.
     warm_start
         Weights of a trained K = 1 network, copied into every iteration (as published nets were).
+    scans
+        Folder of the fixed scans of overlapping patches, which several runs may share; by default
+        one inside ``folder``.
 
     Returns
     -------
     Path
         The weights file.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds a run with another network, other patches or another seed.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    state = TrainingState.new(config, new_network(config, device, warm_start), device)
+    if (folder / STATE_FILE).exists():
+        state.restore(folder / STATE_FILE, config)
+    if is_finished(state, config):
+        return folder / WEIGHTS_FILE
+    scans = scans or folder / SCANS_FOLDER
+    source = training_patches(config, heads, scans, device)
+    validation = validation_patches(config, validation_heads, scans, device)
+    while not is_finished(state, config):
+        losses, start = [], time.perf_counter()
+        for _ in range(min(config.save_every, config.steps - state.step)):
+            patches = source.draw(state.step, state.generator)
+            losses.append(training_step(state, config, patches))
+        seconds = (time.perf_counter() - start) / len(losses)
+        network = state.averaged
+        nrmse = validation_nrmse(network, validation)
+        description = f"{state.step} steps, seed {config.seed}"
+        save_weights(folder / WEIGHTS_FILE, network, description)
+        state.n_since_best += 1
+        if nrmse < state.best_nrmse:
+            state.best_nrmse, state.n_since_best = nrmse, 0
+            save_weights(folder / BEST_FILE, network, description)
+        state.save(folder / STATE_FILE, config)
+        left_h = (config.steps - state.step) * seconds / 3600
+        progress = f"{seconds:.2f} s/step, {left_h:.1f} h to go"
+        rate = learning_rate(config, state.step - 1)
+        _log(folder, state, sum(losses) / len(losses), nrmse, rate, progress)
+    return folder / WEIGHTS_FILE
+
+
+def is_finished(state: TrainingState, config: TrainingConfig) -> bool:
+    """Whether all steps are done, or validation has not improved for too long."""
+    out_of_patience = 0 < config.patience <= state.n_since_best
+    return state.step >= config.steps or out_of_patience
+
+
+def new_network(config: TrainingConfig, device: str, warm_start: Path | None) -> ISDUQSMNet:
+    """Network to start from; its weights follow from the seed or from another network."""
     torch.manual_seed(config.seed)
     network = ISDUQSMNet(config.architecture).to(device)
     network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     if warm_start is not None:
         copy_first_iteration(load_weights(warm_start).network, network)
-    average = AveragedModel(
-        network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay), use_buffers=True
-    )
-    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-    generator = torch.Generator(device).manual_seed(config.seed)
-    heads = [head.to(device) for head in heads]
-    step = 0
-    if (folder / STATE_FILE).exists():
-        step = _restore(folder, network, average, optimiser, generator)
-    validation = _validation_patches(config, validation_heads, device)
-    while step < config.steps:
-        losses = []
-        for _ in range(min(config.save_every, config.steps - step)):
-            rate = learning_rate(config, step)
-            # The last steps see the statistics that inference will use, not those of one patch.
-            network.train(step < config.steps - config.decay_steps)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            losses.append(_step(network, optimiser, config, heads, generator))
-            average.update_parameters(network)
-            step += 1
-        error = validation_nrmse(average.module, validation)
-        _save(folder, network, average, optimiser, generator, step, config)
-        _log(folder, step, sum(losses) / len(losses), error, rate, average.module)
-    return folder / WEIGHTS_FILE
-
-
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Trapezoid: linear rise, plateau, linear fall to zero at ``config.steps``."""
-    rise = (step + 1) / max(1, config.warmup_steps)
-    fall = (config.steps - step) / max(1, config.decay_steps)
-    return config.learning_rate * min(1.0, rise, fall)
+    return network
 
 
 def copy_first_iteration(trained: ISDUQSMNet, network: ISDUQSMNet) -> None:
@@ -98,101 +117,73 @@ def copy_first_iteration(trained: ISDUQSMNet, network: ISDUQSMNet) -> None:
     network.log_lambdas.data[:] = trained.log_lambdas.data[0]
 
 
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Learning rate of a step, see `TrainingConfig.schedule`."""
+    rise = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    if config.schedule == "cosine":
+        return config.learning_rate * rise * (1 + cos(pi * step / config.steps)) / 2
+    fall = (config.steps - step) / max(1, config.decay_steps)
+    return config.learning_rate * min(rise, fall)
+
+
+def training_step(state: TrainingState, config: TrainingConfig, patches: Sequence[Patch]) -> float:
+    """One Adam step; returns the loss."""
+    # The last steps see the statistics that inference will use, not those of one patch.
+    state.network.train(state.step < config.steps - config.decay_steps)
+    for group in state.optimiser.param_groups:
+        group["lr"] = learning_rate(config, state.step)
+    field, mask, target, kernel = stack(patches, config.architecture)
+    with torch.autocast(field.device.type, torch.bfloat16, enabled=config.half_precision):
+        chi = state.network(field, mask, kernel).float()
+    if config.loss == "paper":
+        loss = paper_loss(chi, target, mask, kernel, field)
+    else:
+        loss = susceptibility_loss(chi, target, mask, kernel)
+    state.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.gradient_clip)
+    state.optimiser.step()
+    state.average.update_parameters(state.network)
+    state.step += 1
+    return float(loss.detach())
+
+
+def stack(patches: Sequence[Patch], architecture: Architecture) -> tuple[torch.Tensor, ...]:
+    """Field, mask, chi and kernel of a batch, ``(batch, 1, x, y, z)``."""
+    field, mask, chi = (
+        torch.stack([getattr(patch, name) for patch in patches])
+        for name in ("field_ppm", "mask", "chi_ppm")
+    )
+    kernel = torch.stack([patch.kernel for patch in patches])[:, None]
+    kernel[..., 0, 0, 0] = architecture.dc_value
+    return field, mask, chi, kernel
+
+
 @torch.no_grad()
 def validation_nrmse(network: ISDUQSMNet, patches: Sequence[Patch]) -> float:
     """Mean over patches of the demeaned NRMSE (%) inside the mask."""
     network.eval()
     errors = []
     for patch in patches:
-        chi = network(patch.field_ppm[None], patch.mask[None], patch.kernel)[0]
-        inside = patch.mask > 0
-        error, truth = (chi - patch.chi_ppm)[inside], patch.chi_ppm[inside]
+        field, mask, truth, kernel = stack([patch], network.architecture)
+        inside = mask > 0
+        error, truth = (network(field, mask, kernel) - truth)[inside], truth[inside]
         errors.append(100 * float(error.std() / truth.std().clamp(min=1e-4)))
     return sum(errors) / len(errors)
 
 
-def _step(
-    network: ISDUQSMNet,
-    optimiser: torch.optim.Optimizer,
-    config: TrainingConfig,
-    heads: Sequence[torch.Tensor],
-    generator: torch.Generator,
-) -> float:
-    device = generator.device
-    picks = torch.randint(len(heads), (config.batch_size,), generator=generator, device=device)
-    patches = [draw_patch(heads[int(pick)], generator, config.patches) for pick in picks]
-    field, mask, target, kernel = (
-        torch.stack([getattr(patch, name) for patch in patches])
-        for name in ("field_ppm", "mask", "chi_ppm", "kernel")
-    )
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.half_precision):
-        chi = network(field, mask, kernel[:, None])
-    loss = susceptibility_loss(chi.float(), target, mask, kernel[:, None])
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
-    optimiser.step()
-    return float(loss.detach())
-
-
-def _validation_patches(
-    config: TrainingConfig, heads: Sequence[torch.Tensor], device: str
-) -> list[Patch]:
-    generator = torch.Generator(device).manual_seed(12345)
-    return [
-        draw_patch(heads[i % len(heads)].to(device), generator, config.patches)
-        for i in range(_N_VALIDATION_PATCHES)
-    ]
-
-
-def _save(
-    folder: Path,
-    network: ISDUQSMNet,
-    average: AveragedModel,
-    optimiser: torch.optim.Optimizer,
-    generator: torch.Generator,
-    step: int,
-    config: TrainingConfig,
-) -> None:
-    save_weights(folder / WEIGHTS_FILE, average.module, f"{step} steps, seed {config.seed}")
-    state = {
-        "network": network.state_dict(),
-        "average": average.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "generator": generator.get_state(),
-        "step": step,
-    }
-    partial = folder / f"{STATE_FILE}.part"  # a job killed while writing must not lose its state
-    torch.save(state, partial)
-    partial.replace(folder / STATE_FILE)
-
-
-def _restore(
-    folder: Path,
-    network: ISDUQSMNet,
-    average: AveragedModel,
-    optimiser: torch.optim.Optimizer,
-    generator: torch.Generator,
-) -> int:
-    state = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True)
-    network.load_state_dict(state["network"])
-    average.load_state_dict(state["average"])
-    optimiser.load_state_dict(state["optimiser"])
-    generator.set_state(state["generator"])
-    return int(state["step"])
-
-
 def _log(
-    folder: Path, step: int, loss: float, nrmse: float, rate: float, network: ISDUQSMNet
+    folder: Path, state: TrainingState, loss: float, nrmse: float, rate: float, progress: str
 ) -> None:
-    lambdas = [round(float(value), 4) for value in network.lambdas.detach()]
+    lambdas = [round(float(value), 4) for value in state.averaged.lambdas.detach()]
     logger.info(
-        "step %d: loss %.4f, validation NRMSE %.2f %%, lambda %s", step, loss, nrmse, lambdas
-    )
+        "step %d: loss %.4f, validation NRMSE %.2f %%, lambda %s; %s",
+        state.step, loss, nrmse, lambdas, progress,
+    )  # fmt: skip
     path = folder / LOG_FILE
     is_new = not path.exists()
     with path.open("a", newline="") as stream:
         writer = csv.writer(stream, delimiter="\t")
         if is_new:
             writer.writerow(["step", "loss", "validation_nrmse", "learning_rate", "lambdas"])
-        writer.writerow([step, f"{loss:.5f}", f"{nrmse:.3f}", f"{rate:.2e}", *lambdas])
+        writer.writerow([state.step, f"{loss:.5f}", f"{nrmse:.3f}", f"{rate:.2e}", *lambdas])

@@ -68,6 +68,8 @@ def init_scan_wf(
             "weights": str(weights_path(settings.weights)),
             "weights_sha256": weights_sha256(settings.weights),
             "weights_iterations": settings.weights_iterations,
+            "grid": settings.grid,
+            "precision": settings.precision,
         }
     gpu = {"device": settings.device, "use_gpu": use_gpu}
 
@@ -177,6 +179,9 @@ def init_scan_wf(
         steps += [whole_background, whole_inversion, local]
     else:
         local, chi = background, inversion
+        if settings.uncertainty:
+            workflow.connect(field, "field_sd_ppm", inversion, "field_sd_ppm")
+            workflow.connect(inversion, "chi_sd_ppm", write, "chi_sd")
     workflow.connect([
         (local, reference, [("mask", "mask")]),
         (chi, reference, [("chi_ppm", "chi_ppm")]),

@@ -13,8 +13,10 @@ from isdu_bids.physics.dipole import dipole_kernel
 from isdu_bids.simulation.demo_head import demo_head
 from isdu_bids.simulation.patches import PatchSettings
 from isdu_bids.training.config import TrainingConfig, load_config
+from isdu_bids.training.dry_run import measure_cost
 from isdu_bids.training.losses import susceptibility_loss
-from isdu_bids.training.trainer import LOG_FILE, learning_rate, train
+from isdu_bids.training.patch_set import PatchSetSettings
+from isdu_bids.training.trainer import BEST_FILE, LOG_FILE, STATE_FILE, learning_rate, train
 
 TINY = TrainingConfig(
     Architecture(iterations=1, depth=4, features=4),
@@ -32,22 +34,97 @@ def head() -> torch.Tensor:
     return demo_head((56, 68, 62), (3.0, 3.0, 3.0), torch.Generator().manual_seed(0))
 
 
-def test_resuming_gives_the_same_weights_to_the_bit(head, tmp_path):
-    whole = load_weights(train(TINY, [head], [head], tmp_path / "whole"))
-    train(replace(TINY, steps=12, save_every=6), [head], [head], tmp_path / "first")
+DROPOUT = replace(TINY, architecture=replace(TINY.architecture, dropout=0.5))
+OVERLAPPING = replace(
+    DROPOUT,
+    patches=PatchSetSettings(size=16, strides=(12, 12, 12), scans_per_head=1),
+    loss="paper",
+    batch_size=2,
+    subset_batches=4,
+    half_precision=False,
+)
+
+
+@pytest.mark.parametrize("config", [DROPOUT, OVERLAPPING], ids=["random", "overlapping"])
+def test_resuming_gives_the_same_weights_to_the_bit(config, head, tmp_path):
+    """12 steps at once, or 6 and again 6: the random numbers of patches and dropout go on."""
+    whole = load_weights(train(config, [head], [head], tmp_path / "whole"))
     interrupted = tmp_path / "interrupted"
-    plateau = replace(TINY, steps=6, decay_steps=0)  # same rates as the first half of the whole run
+    plateau = replace(config, steps=6, decay_steps=0)  # same rates as the first half of the whole
     train(plateau, [head], [head], interrupted)
-    resumed = load_weights(train(TINY, [head], [head], interrupted))
+    torch.rand(1)  # torch's own generator is somewhere else when a new process starts
+    resumed = load_weights(train(config, [head], [head], interrupted))
     for name, tensor in whole.network.state_dict().items():
         assert torch.equal(tensor, resumed.network.state_dict()[name]), name
     with (interrupted / LOG_FILE).open() as stream:
         assert [row["step"] for row in csv.DictReader(stream, delimiter="\t")] == ["6", "12"]
 
 
+def test_a_run_cannot_go_on_with_another_network_or_other_data(head, tmp_path):
+    train(replace(TINY, steps=6), [head], [head], tmp_path)
+    others = {
+        "depth": replace(TINY, architecture=replace(TINY.architecture, depth=6)),
+        "max_noise_ppm": replace(TINY, patches=replace(TINY.patches, max_noise_ppm=0.02)),
+        "sampling": replace(TINY, patches=PatchSetSettings(size=16)),
+        "seed": replace(TINY, seed=4),
+    }
+    for key, config in others.items():
+        with pytest.raises(UsageError, match=key):
+            train(config, [head], [head], tmp_path)
+    train(replace(TINY, steps=7, learning_rate=1e-5, decay_steps=1), [head], [head], tmp_path)
+
+
+def test_a_run_cannot_go_on_with_another_kind_of_device(head, tmp_path):
+    """Random numbers of a GPU cannot be continued on a CPU."""
+    train(replace(TINY, steps=1), [head], [head], tmp_path)
+    content = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    torch.save({**content, "device": "cuda"}, tmp_path / STATE_FILE)
+    with pytest.raises(UsageError, match="--device"):
+        train(TINY, [head], [head], tmp_path)
+
+
+def test_a_state_of_an_older_version_is_continued(head, tmp_path):
+    """Files of before had neither configuration nor the generators of dropout."""
+    train(replace(TINY, steps=6), [head], [head], tmp_path)
+    content = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    old = {"network", "average", "optimiser", "generator", "step"}
+    torch.save({key: content[key] for key in old}, tmp_path / STATE_FILE)
+    train(replace(TINY, steps=7), [head], [head], tmp_path)
+    assert torch.load(tmp_path / STATE_FILE, weights_only=True)["step"] == 7
+
+
+def test_training_stops_when_validation_no_longer_improves(head, tmp_path):
+    """With a learning rate of zero nothing improves after the first validation."""
+    config = replace(
+        TINY, steps=100, save_every=1, patience=3, learning_rate=0.0, decay_steps=100,
+        half_precision=False,
+    )  # fmt: skip
+    last = train(config, [head], [head], tmp_path)
+    state = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    assert (state["step"], state["n_since_best"]) == (4, 3)
+    best = load_weights(tmp_path / BEST_FILE)
+    assert best.description.startswith("1 steps")
+    assert load_weights(last).description.startswith("4 steps")
+    train(config, [head], [head], tmp_path)  # which has stopped already
+    assert torch.load(tmp_path / STATE_FILE, weights_only=True)["step"] == 4
+
+
+def test_a_dry_run_counts_what_the_layers_do(head, tmp_path):
+    """Forward, and backward to inputs and to weights: three convolutions' worth each."""
+    cost = measure_cost(replace(TINY, half_precision=False), [head], tmp_path)
+    features, voxels = TINY.architecture.features, 16**3
+    head_macs, block_macs = 27 * 2 * features, 2 * 27 * features**2
+    tail_macs = 2 * features**2 + 2 * features
+    macs = 3 * (head_macs + block_macs + tail_macs) - head_macs  # the input needs no gradient
+    assert cost.flop_per_step == 2 * voxels * macs
+    assert cost.parameters == 27 * 2 * 4 + 2 * 27 * 16 + 2 * 8 + 2 * 16 + 8 + 1
+    assert cost.hours == pytest.approx(12 * cost.seconds_per_step / 3600)
+    assert "projected" in str(cost)
+
+
 def test_warm_start_copies_the_first_denoiser(head, tmp_path):
     first = train(TINY, [head], [head], tmp_path / "k1")
-    longer = replace(TINY, architecture=replace(TINY.architecture, iterations=3), steps=0)
+    longer = replace(TINY, architecture=replace(TINY.architecture, iterations=3))
     train(replace(longer, steps=1, learning_rate=0.0, half_precision=False), [head], [head],
           tmp_path / "k3", warm_start=first)  # fmt: skip
     trained = load_weights(first).network
@@ -107,11 +184,42 @@ def test_learning_rate_is_a_trapezoid():
     assert rates[-1] == pytest.approx(0.05)
 
 
+def test_cosine_schedule_falls_to_zero():
+    config = replace(TINY, steps=100, warmup_steps=10, learning_rate=1.0, schedule="cosine")
+    rates = [learning_rate(config, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[50] == pytest.approx(0.5)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 1e-3
+
+
 def test_configuration_file(tmp_path):
     path = tmp_path / "train.toml"
     path.write_text("steps = 5\n[architecture]\niterations = 2\n[patches]\nsize = 32\n")
     config = load_config(path)
     assert (config.steps, config.architecture.iterations, config.patches.size) == (5, 2, 32)
-    path.write_text("stepz = 5\n")
-    with pytest.raises(UsageError, match="stepz"):
+    path.write_text("sampling = 'overlapping'\n[patches]\nstrides = [4, 5, 6]\n")
+    assert load_config(path).patches == PatchSetSettings(strides=(4, 5, 6))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("stepz = 5", "stepz"),
+        ("steps = 'many'", "steps = 'many' is no int"),
+        ("steps = true", "steps = True is no int"),
+        ("loss = 'l2'", "loss = 'l2' is unknown; known are masked, paper"),
+        ("schedule = 'steps'", "schedule"),
+        ("sampling = 'grid'", "random, overlapping"),
+        ("save_every = 0", "save_every"),
+        ("subset_batches = 5", "overlapping"),
+        ("[patches]\nsise = 5", r"\[patches\]: unknown key 'sise'"),
+        ("[patches]\nvoxel_size_mm = 1.0", "voxel_size_mm = 1.0 is no list of 2"),
+        ("sampling = 'overlapping'\n[patches]\nstrides = [4, 5]", "list of 3"),
+    ],
+)
+def test_what_a_configuration_cannot_hold_is_named(line, message, tmp_path):
+    path = tmp_path / "train.toml"
+    path.write_text(f"{line}\n")
+    with pytest.raises(UsageError, match=message):
         load_config(path)

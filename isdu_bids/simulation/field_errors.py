@@ -1,0 +1,117 @@
+"""What measurement and phase processing leave in a local field, and where it is known at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from isdu_bids.physics.dipole import convolve
+from isdu_bids.simulation.random_fields import multiscale_texture, smooth_noise, uniform
+from isdu_bids.simulation.tissues import R2STAR_PER_PPM
+
+
+def random_mask(brain: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Brain eroded by 0 to 3 voxels, now and then with holes as unreliable phase leaves them."""
+    mask = brain.float()[None, None]
+    mask = -F.max_pool3d(-F.max_pool3d(mask, 3, 1, 1), 3, 1, 1)
+    for _ in range(int(uniform(0, 4, generator))):
+        mask = -F.max_pool3d(-mask, 3, 1, 1)
+    keep = mask[0, 0] > 0.5
+    if uniform(0, 1, generator) < 0.15:
+        holes = smooth_noise(brain.shape, (1.0, 1.0, 1.0), 6.0, generator) > 2.2
+        keep = keep & ~holes
+    return keep
+
+
+def field_errors(
+    chi_ppm: torch.Tensor,
+    mask: torch.Tensor,
+    kernel: torch.Tensor,
+    voxel_size_mm: Sequence[float],
+    generator: torch.Generator,
+    *,
+    max_noise_ppm: float,
+    max_background_ppm: float,
+    max_structured_ppm: float = 0.0,
+    max_echo_time_s: float = 0.0,
+) -> torch.Tensor:
+    """Noise that follows the magnitude, and what background removal leaves (ppm).
+
+    Parameters
+    ----------
+    chi_ppm, mask
+        Susceptibility and where the field is known, ``(x, y, z)``.
+    kernel
+        Half-spectrum dipole kernel of that grid.
+    voxel_size_mm
+        Edge lengths.
+    generator
+        Source of every random number.
+    max_noise_ppm, max_background_ppm, max_structured_ppm
+        Largest standard deviations, see `isdu_bids.simulation.patches.PatchSettings`.
+    max_echo_time_s
+        Longest echo time: noise grows as ``exp(TE R2*)`` where iron shortens T2*.
+    """
+    shape, device = mask.shape, generator.device
+    noise = torch.randn(shape, generator=generator, device=device)
+    shading = torch.exp(0.4 * smooth_noise(shape, voxel_size_mm, 30.0, generator))
+    errors = noise * shading * uniform(0, max_noise_ppm, generator)
+    if max_echo_time_s > 0:
+        decay = uniform(0, max_echo_time_s, generator) * R2STAR_PER_PPM * chi_ppm.abs()
+        errors = errors * torch.exp(decay.clamp(max=3))  # later echoes are weighted down
+    if uniform(0, 1, generator) < 0.5 and not mask.all():
+        outside = torch.randn(shape, generator=generator, device=device) * ~mask
+        background = convolve(outside, kernel)
+        spread = background[mask].std() if mask.sum() > 1 else background.std()
+        strength = uniform(0, max_background_ppm, generator)
+        errors = errors + background * (strength / spread.clamp(min=1e-9))
+    if max_structured_ppm > 0:
+        structure = multiscale_texture(shape, voxel_size_mm, generator)
+        errors = errors + structure * uniform(0, max_structured_ppm, generator)
+    return errors
+
+
+def unwrapping_leftovers(mask: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Field (ppm) of 1 to 8 voxels, alone or with some of their neighbours, that are a turn off.
+
+    A turn is 0.39 ppm at 3 T and an echo time of 20 ms; here 0.1 to 0.8 ppm.
+    """
+    device = generator.device
+    turns = torch.zeros(mask.shape, device=device)
+    voxels = torch.nonzero(mask)
+    if len(voxels) == 0:
+        return turns
+    n = 1 + int(uniform(0, 8, generator))
+    picks = torch.randint(len(voxels), (n,), generator=generator, device=device)
+    signs = torch.randint(2, (n,), generator=generator, device=device) * 2 - 1
+    turns[tuple(voxels[picks].T)] = signs.float()
+    if uniform(0, 1, generator) < 0.5:
+        wide = F.max_pool3d(turns[None], 3, 1, 1) - F.max_pool3d(-turns[None], 3, 1, 1)
+        some = torch.rand(mask.shape, generator=generator, device=device) < 0.4
+        turns = torch.where(turns != 0, turns, wide[0] * some)
+    return turns * mask * 0.1 * 8 ** uniform(0, 1, generator)
+
+
+def truncate_k_space(
+    field_ppm: torch.Tensor, magnitude: torch.Tensor, rad_per_ppm: float, kept: float
+) -> torch.Tensor:
+    """Field seen in an image whose k-space was truncated: Gibbs ringing of the complex signal.
+
+    Parameters
+    ----------
+    field_ppm, magnitude
+        Of the true signal ``magnitude exp(i rad_per_ppm field)``, ``(x, y, z)``.
+    rad_per_ppm
+        Phase per field at the echo time.
+    kept
+        Fraction of k-space kept along every axis; 1 changes nothing.
+    """
+    signal = torch.polar(magnitude, rad_per_ppm * field_ppm)
+    spectrum = torch.fft.fftn(signal)
+    for axis, n in enumerate(signal.shape):
+        inside = torch.fft.fftfreq(n, device=signal.device).abs() <= kept / 2
+        spectrum = spectrum * inside.reshape([-1 if a == axis else 1 for a in range(3)])
+    change = torch.angle(torch.fft.ifftn(spectrum) * signal.conj())
+    return field_ppm + change / rad_per_ppm
