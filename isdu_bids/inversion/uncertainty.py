@@ -48,7 +48,7 @@ def standard_deviation(
         Standard deviation in ppm, zero outside the mask.
     """
     generator = torch.Generator().manual_seed(seed)
-    total, squares = torch.zeros_like(field_ppm), torch.zeros_like(field_ppm)
+    maps = []
     for member in range(members):
         axes = [axis for axis in range(3) if member >> axis & 1]
         direction = [-b if axis in axes else b for axis, b in enumerate(b0_direction)]
@@ -59,8 +59,7 @@ def standard_deviation(
         chi = invert(
             noisy.flip(axes), mask.flip(axes), voxel_size_mm=voxel_size_mm, b0_direction=direction
         ).flip(axes)
-        chi = torch.where(mask, chi - chi[mask].mean(), 0)  # the mean carries no meaning
-        total += chi
-        squares += chi**2
-    variance = (squares - total**2 / members) / (members - 1)
-    return torch.where(mask, variance.clamp(min=0).sqrt(), 0)
+        maps.append(chi[mask] - chi[mask].mean())  # the mean carries no meaning
+    result = torch.zeros_like(field_ppm)
+    result[mask] = torch.stack(maps).std(0)
+    return result

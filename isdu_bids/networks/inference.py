@@ -16,7 +16,7 @@ from isdu_bids.errors import DataError, UsageError
 from isdu_bids.networks.choices import GRIDS, PRECISIONS
 from isdu_bids.networks.denoisers import stages_of
 from isdu_bids.networks.grids import Grid, isotropic_grid
-from isdu_bids.networks.slabs import Slabs, run_stages
+from isdu_bids.networks.slabs import Active, Slabs, run_stages
 from isdu_bids.networks.unrolled import ISDUQSMNet
 from isdu_bids.networks.weights import DEFAULT_WEIGHTS, Weights, load_weights
 from isdu_bids.physics.dipole import dipole_kernel
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 #: Voxels of zero field kept around the mask, against wrap-around of the dipole.
 MARGIN_VOXELS = 8
 #: Voxels around the mask that half precision computes; see docs/inference.md for the error.
-FAST_REACH_VOXELS = 6
+FAST_REACH_VOXELS = 3
 
 
 @torch.inference_mode()
@@ -192,7 +192,7 @@ def _in_memory(
         dtype = torch.float16 if field.device.type == "cuda" else torch.bfloat16
     slabs = Slabs(
         planes=_first_planes(field.device),
-        rows=128 if field.device.type == "cuda" else 16,
+        rows=128 if field.device.type == "cuda" else 8,
         max_reach_voxels=FAST_REACH_VOXELS if precision == "half" else None,
         dtype=dtype,
         whole=not crop,
@@ -223,12 +223,13 @@ def _run(
     slabs: Slabs,
 ) -> torch.Tensor:
     net = network.architecture
+    active = Active(mask, slabs)
     background = field.new_full((net.channels,), -net.chi_mean_ppm / net.chi_std_ppm)
 
     def denoise(index: int, state: torch.Tensor) -> torch.Tensor:
         denoiser = network.denoisers[index]
         if stages := stages_of(denoiser):
-            return run_stages(stages, state[0], background, mask, slabs)[None]
+            return run_stages(stages, state[0], background, active)[None]
         with torch.autocast(field.device.type, slabs.dtype, slabs.dtype != torch.float32):
             return denoiser(state)
 

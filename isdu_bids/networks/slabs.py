@@ -40,18 +40,43 @@ class Slabs:
     """
 
     planes: int = 8
-    rows: int = 16
+    rows: int = 8
     max_reach_voxels: int | None = None
     dtype: torch.dtype = torch.float32
     whole: bool = False
+
+
+class Active:
+    """Where a denoiser must be computed: boxes around the mask, by how far its layers see."""
+
+    def __init__(self, mask: torch.Tensor, slabs: Slabs) -> None:
+        self.mask = torch.ones_like(mask) if slabs.whole else mask
+        self.slabs = slabs
+        self._boxes: dict[int, list[Region]] = {}
+
+    def boxes(self, reach: int) -> list[Region]:
+        """Disjoint boxes that together hold the mask dilated by ``reach`` voxels."""
+        if self.slabs.max_reach_voxels is not None:
+            reach = min(reach, self.slabs.max_reach_voxels)
+        if reach not in self._boxes:
+            self._boxes[reach] = list(self._dilated(reach))
+        return self._boxes[reach]
+
+    def _dilated(self, reach: int) -> Iterator[Region]:
+        nx, ny, nz = self.mask.shape
+        for z in _parts(nz, self.slabs.planes):
+            for x in _parts(nx, self.slabs.rows):
+                seen = self.mask[_wider(x, reach, nx), :, _wider(z, reach, nz)]
+                rows = seen.any(2).any(0).nonzero()
+                if len(rows):
+                    yield x, _wider(slice(int(rows[0]), int(rows[-1]) + 1), reach, ny), z
 
 
 def run_stages(
     stages: Sequence[Stage],
     volume: torch.Tensor,
     background: torch.Tensor,
-    mask: torch.Tensor,
-    slabs: Slabs,
+    active: Active,
 ) -> torch.Tensor:
     """Output of a denoiser for one volume.
 
@@ -63,16 +88,15 @@ def run_stages(
         Input ``(channels, x, y, z)``, float32.
     background
         Value of each channel outside the mask, ``(channels,)``.
-    mask
-        Boolean ``(x, y, z)``.
-    slabs
-        How to run it.
+    active
+        Where to run it, and how.
 
     Returns
     -------
     torch.Tensor
         ``(channels, x, y, z)``, float32.
     """
+    slabs = active.slabs
     constant, skip_constant = background.double(), background.double()
     maps = _deviation(volume, background).to(slabs.dtype)
     spare: torch.Tensor | None = None
@@ -97,7 +121,7 @@ def run_stages(
         else:
             target = _empty_maps(len(stage.weight), maps)
         edge = -constant if slabs.whole else torch.zeros_like(constant)
-        for region in _regions(mask, reach, slabs):
+        for region in active.boxes(reach):
             window = _window(maps, region, stage.reach, edge)
             output = _convolution(window, weight, bias)
             place = target[(..., *region)]
@@ -153,20 +177,6 @@ def _window(maps: torch.Tensor, region: Region, reach: int, edge: torch.Tensor) 
     )
     padded[..., x, y, z] = window
     return padded
-
-
-def _regions(mask: torch.Tensor, reach: int, slabs: Slabs) -> Iterator[Region]:
-    """Disjoint boxes that together hold the mask dilated by ``reach`` voxels."""
-    nx, ny, nz = mask.shape
-    if slabs.whole:
-        mask = torch.ones_like(mask)
-    elif slabs.max_reach_voxels is not None:
-        reach = min(reach, slabs.max_reach_voxels)
-    for z in _parts(nz, slabs.planes):
-        for x in _parts(nx, slabs.rows):
-            seen = mask[_wider(x, reach, nx), :, _wider(z, reach, nz)].any(2).any(0).nonzero()
-            if len(seen):
-                yield x, _wider(slice(int(seen[0]), int(seen[-1]) + 1), reach, ny), z
 
 
 def _parts(size: int, shortest: int) -> list[slice]:

@@ -26,8 +26,9 @@ def dipole_kernel(
     r"""Dipole response in k-space, ``D(k) = 1/3 - (k·b0)^2 / |k|^2``.
 
     Frequencies are physical (cycles/mm), so voxels may be anisotropic and B0 oblique. On Nyquist
-    planes of even axes +f and -f are one sample; the kernel takes the mean of both, which keeps it
-    even and the field of a real susceptibility real.
+    planes of even axes +f and -f are one sample; the kernel takes the mean over both signs, where
+    the products ``k_i k_j`` of ``(k·b0)^2`` vanish. So it is even, the field of a real
+    susceptibility is real, and mirroring volume and B0 mirrors the field.
 
     Parameters
     ----------
@@ -58,28 +59,36 @@ def dipole_kernel(
     >>> round(float(kernel[0, 0, 1]), 4), round(float(kernel[1, 0, 0]), 4)
     (-0.6667, 0.3333)
     """
-    kernel = _sampled(shape, voxel_size_mm, b0_direction, nyquist_sign=-1)
-    kernel = (kernel + _sampled(shape, voxel_size_mm, b0_direction, nyquist_sign=1)) / 2
+    (x, y, z), (signed_x, signed_y, signed_z) = _frequencies(shape, voxel_size_mm)
+    bx, by, bz = b0_direction
+    along_b0_squared = (bx * x) ** 2 + (by * y) ** 2 + (bz * z) ** 2
+    along_b0_squared = along_b0_squared + 2 * (
+        bx * by * signed_x * signed_y
+        + by * bz * signed_y * signed_z
+        + bz * bx * signed_z * signed_x
+    )
+    squared = x**2 + y**2 + z**2
+    squared[0, 0, 0] = 1.0
+    kernel = 1 / 3 - along_b0_squared / squared
     kernel[0, 0, 0] = dc_value
     return kernel.to(device=device, dtype=torch.float32)
 
 
-def _sampled(
-    shape: Sequence[int], voxel_size_mm: Vector, b0_direction: Vector, nyquist_sign: int
-) -> torch.Tensor:
-    x, y, z = (
-        torch.fft.fftfreq(n, d=float(size), dtype=torch.float64)
-        for n, size in zip(shape, voxel_size_mm, strict=True)
-    )
-    for n, frequency in zip(shape, (x, y, z), strict=True):
+def _frequencies(
+    shape: Sequence[int], voxel_size_mm: Vector
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Cycles/mm along each axis of a half spectrum; and with 0 where the sign is ambiguous."""
+    plain: list[torch.Tensor] = []
+    signed: list[torch.Tensor] = []
+    for axis, (n, size) in enumerate(zip(shape, voxel_size_mm, strict=True)):
+        k = torch.fft.fftfreq(n, d=float(size), dtype=torch.float64)
+        without_nyquist = k.clone()
         if n % 2 == 0:
-            frequency[n // 2] = nyquist_sign * frequency[n // 2].abs()
-    z = z[: shape[2] // 2 + 1]
-    kx, ky, kz = torch.meshgrid(x, y, z, indexing="ij")
-    along_b0 = kx * b0_direction[0] + ky * b0_direction[1] + kz * b0_direction[2]
-    squared = kx**2 + ky**2 + kz**2
-    squared[0, 0, 0] = 1.0
-    return 1 / 3 - along_b0**2 / squared
+            without_nyquist[n // 2] = 0
+        for frequencies, result in ((k, plain), (without_nyquist, signed)):
+            half = frequencies[: n // 2 + 1] if axis == 2 else frequencies
+            result.append(half.reshape([-1 if other == axis else 1 for other in range(3)]))
+    return plain, signed
 
 
 def spectrum(volume: torch.Tensor) -> torch.Tensor:

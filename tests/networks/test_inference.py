@@ -125,8 +125,8 @@ def test_grid_there_and_back(direction, aligned):
     pulled, inside = grid.pull(volume, mask)
     where = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), -1)
     expected = smooth((where @ grid.matrix.T + grid.offset) * size)
-    # the new mask may reach half a native voxel (0.8 mm) further, where the slope is 0.25 per mm
-    assert np.abs(pulled - expected)[inside].max() < 0.2
+    # the new mask may reach half a native voxel (0.8 mm) further, where the slope is 0.3 per mm
+    assert np.abs(pulled - expected)[inside].max() < 0.25
     assert np.abs(pulled - expected)[inside].mean() < 0.02
     assert inside.sum() == pytest.approx(mask.sum() * size.prod(), rel=0.02)
     back = grid.push(pulled, inside, mask)

@@ -9,7 +9,7 @@ import torch
 from properties import ball, relative_difference, with_statistics
 
 from isdu_bids.networks.denoisers import SimpleCNN, WideResNet
-from isdu_bids.networks.slabs import Slabs, run_stages
+from isdu_bids.networks.slabs import Active, Slabs, run_stages
 
 ROUNDING = 3e-6
 
@@ -39,7 +39,7 @@ def scene(denoiser, shape=(44, 30, 33), radius=4.0):
 def test_whole_volume_equals_the_plain_forward_pass(denoiser, planes):
     volume, background, mask = scene(denoiser)
     slabs = Slabs(planes=planes, whole=True)
-    result = run_stages(denoiser.stages(), volume, background, mask, slabs)
+    result = run_stages(denoiser.stages(), volume, background, Active(mask, slabs))
     assert relative_difference(result, denoiser(volume[None])[0]) <= ROUNDING
 
 
@@ -49,7 +49,7 @@ def test_active_region_equals_a_volume_with_wide_margins(denoiser):
     """Far from the volume's faces the plain forward pass has no edge effects."""
     volume, background, mask = scene(denoiser, shape=(48, 46, 46))
     plain = denoiser(volume[None])[0]
-    result = run_stages(denoiser.stages(), volume, background, mask, Slabs())
+    result = run_stages(denoiser.stages(), volume, background, Active(mask, Slabs()))
     inner = (slice(None), *(slice(8, -8),) * 3)
     assert relative_difference(result[inner], plain[inner]) <= ROUNDING
 
@@ -66,8 +66,8 @@ def test_wider_margins_do_not_matter(denoiser):
     wide_mask = torch.zeros(wide.shape[1:], dtype=torch.bool)
     place = (slice(13, 13 + n), slice(5, 7 + n), slice(9, 9 + n))
     wide[(slice(None), *place)], wide_mask[place] = volume, mask
-    tight = run_stages(stages, volume, background, mask, Slabs())
-    loose = run_stages(stages, wide, background, wide_mask, Slabs())
+    tight = run_stages(stages, volume, background, Active(mask, Slabs()))
+    loose = run_stages(stages, wide, background, Active(wide_mask, Slabs()))
     assert relative_difference(tight, loose[(slice(None), *place)]) <= ROUNDING
 
 
@@ -75,10 +75,14 @@ def test_wider_margins_do_not_matter(denoiser):
 def test_limited_reach_and_half_precision_are_close():
     denoiser = DENOISERS[1]
     volume, background, mask = scene(denoiser, radius=9)
-    exact = run_stages(denoiser.stages(), volume, background, mask, Slabs())[:, mask]
-    near = run_stages(denoiser.stages(), volume, background, mask, Slabs(max_reach_voxels=3))
+    exact = run_stages(denoiser.stages(), volume, background, Active(mask, Slabs()))[:, mask]
+    near = run_stages(
+        denoiser.stages(), volume, background, Active(mask, Slabs(max_reach_voxels=3))
+    )
     assert relative_difference(near[:, mask], exact) < 1e-2
-    half = run_stages(denoiser.stages(), volume, background, mask, Slabs(dtype=torch.bfloat16))
+    half = run_stages(
+        denoiser.stages(), volume, background, Active(mask, Slabs(dtype=torch.bfloat16))
+    )
     assert half.dtype == torch.float32
     assert 1e-7 < relative_difference(half[:, mask], exact) < 3e-2
 
@@ -88,9 +92,9 @@ def test_limited_reach_and_half_precision_are_close():
 @torch.inference_mode()
 def test_gpu_equals_cpu(denoiser):
     volume, background, mask = scene(denoiser)
-    on_cpu = run_stages(denoiser.stages(), volume, background, mask, Slabs())
+    on_cpu = run_stages(denoiser.stages(), volume, background, Active(mask, Slabs()))
     stages = deepcopy(denoiser).cuda().stages()
     with torch.backends.cudnn.flags(allow_tf32=False):
-        arguments = (volume.cuda(), background.cuda(), mask.cuda())
-        on_gpu = run_stages(stages, *arguments, Slabs(planes=16)).cpu()
+        active = Active(mask.cuda(), Slabs(planes=16))
+        on_gpu = run_stages(stages, volume.cuda(), background.cuda(), active).cpu()
     assert relative_difference(on_gpu, on_cpu) <= 1e-5

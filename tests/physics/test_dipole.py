@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 from properties import check_linear, check_self_adjoint, relative_difference
@@ -33,19 +35,32 @@ def test_convolution_is_linear_and_self_adjoint(shape, size, direction, generato
 
 
 @pytest.mark.parametrize(("shape", "size", "direction"), GRIDS)
-def test_kernel_equals_that_of_the_full_spectrum(shape, size, direction):
-    """The half spectrum with symmetrised Nyquist planes is the full one's real part."""
-    half = dipole_kernel(shape, size, direction)
-    grids = torch.meshgrid(
-        *(torch.fft.fftfreq(n, d=s, dtype=torch.float64) for n, s in zip(shape, size, strict=True)),
-        indexing="ij",
-    )
-    along = sum(k * d for k, d in zip(grids, direction, strict=True))
-    full = 1 / 3 - along**2 / sum(k**2 for k in grids)
-    full[0, 0, 0] = 0
-    impulse = torch.zeros(shape)
-    impulse[0, 0, 0] = 1
-    assert torch.allclose(convolve(impulse, half), torch.fft.ifftn(full).real.float(), atol=1e-6)
+def test_kernel_is_the_mean_over_the_signs_of_nyquist_frequencies(shape, size, direction):
+    """Brute force over all sign combinations; elsewhere it is the plain formula."""
+    kernels = []
+    for signs in product((-1, 1), repeat=3):
+        axes = [
+            torch.fft.fftfreq(n, d=s, dtype=torch.float64) for n, s in zip(shape, size, strict=True)
+        ]
+        for k, n, sign in zip(axes, shape, signs, strict=True):
+            if n % 2 == 0:
+                k[n // 2] = sign * k[n // 2].abs()
+        grids = torch.meshgrid(*axes, indexing="ij")
+        along = sum(k * d for k, d in zip(grids, direction, strict=True))
+        kernels.append(1 / 3 - along**2 / sum(k**2 for k in grids))
+    mean = torch.stack(kernels).mean(0)[..., : shape[2] // 2 + 1].float()
+    mean[0, 0, 0] = 0
+    assert torch.allclose(dipole_kernel(shape, size, direction), mean, atol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "size", "direction"), GRIDS)
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_mirroring_volume_and_b0_mirrors_the_field(shape, size, direction, axis, generator):
+    volume = torch.randn(shape, generator=generator)
+    turned = [-d if i == axis else d for i, d in enumerate(direction)]
+    field = convolve(volume, dipole_kernel(shape, size, direction))
+    mirrored = convolve(volume.flip(axis), dipole_kernel(shape, size, turned)).flip(axis)
+    assert torch.allclose(mirrored, field, atol=1e-5)
 
 
 def soft_sphere(shape, size, radius_mm):

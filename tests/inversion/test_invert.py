@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from properties import ball
+
+import isdu_bids
+from isdu_bids.errors import DataError, UsageError
+from isdu_bids.inversion.invert import invert
+from isdu_bids.physics.dipole import forward_field
+from isdu_bids.units import hz_per_ppm, rad_per_ppm
+
+SIZE = (1.0, 1.0, 2.0)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A sphere of 0.1 ppm inside a larger mask, B0 oblique."""
+    chi = 0.1 * ball((32, 30, 16), 4).float()
+    b0 = (0.0, 0.6, 0.8)
+    return forward_field(chi, SIZE, b0).numpy(), ball((32, 30, 16), 7).numpy(), chi.numpy(), b0
+
+
+@pytest.mark.parametrize("method", ["isdu", "tkd", "l2"])
+def test_a_sphere_is_found(scene, method):
+    field, mask, chi, b0 = scene
+    found = invert(field, mask, voxel_size_mm=SIZE, b0_direction=b0, method=method)
+    assert np.corrcoef(found[mask], chi[mask])[0, 1] > 0.85
+    assert np.all(found[~mask] == 0)
+    assert found[mask].mean() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale", "extra"),
+    [
+        ("hz", hz_per_ppm(3.0), {"field_strength_t": 3.0}),
+        ("rad", rad_per_ppm(7.0, 0.02), {"field_strength_t": 7.0, "echo_time_s": 0.02}),
+    ],
+)
+def test_units(scene, unit, scale, extra):
+    field, mask, _, b0 = scene
+    geometry = {"voxel_size_mm": SIZE, "b0_direction": b0, "method": "tkd"}
+    expected = invert(field, mask, **geometry)
+    found = invert(field * scale, mask, unit=unit, **extra, **geometry)
+    assert np.allclose(found, expected, atol=1e-6)
+
+
+def test_b0_direction_needs_no_unit_length(scene):
+    field, mask, _, b0 = scene
+    longer = [3 * b for b in b0]
+    maps = [
+        invert(field, mask, voxel_size_mm=SIZE, b0_direction=direction, method="tkd")
+        for direction in (b0, longer)
+    ]
+    assert np.allclose(*maps, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"method": "magic"}, UsageError, "known are isdu"),
+        ({"unit": "tesla"}, UsageError, "known are ppm"),
+        ({"unit": "hz"}, UsageError, "field strength"),
+        ({"unit": "rad", "field_strength_t": 3.0}, UsageError, "echo time"),
+        ({"mask": np.zeros((32, 30, 16))}, DataError, "empty"),
+        ({"mask": np.ones((32, 30, 15))}, DataError, "must be equal"),
+        ({"field": np.full((32, 30, 16), np.nan)}, DataError, "not finite"),
+    ],
+)
+def test_wrong_calls_are_explained(scene, change, error, message):
+    field, mask, _, b0 = scene
+    arguments = {"field": field, "mask": mask, "method": "tkd", **change}
+    with pytest.raises(error, match=message):
+        invert(voxel_size_mm=SIZE, b0_direction=b0, **arguments)
+
+
+def test_the_package_offers_it():
+    assert isdu_bids.invert is invert
+    with pytest.raises(AttributeError):
+        _ = isdu_bids.nothing
+
+
+def test_tensors_of_other_types_are_taken(scene):
+    field, mask, _, b0 = scene
+    geometry = {"voxel_size_mm": SIZE, "b0_direction": b0, "method": "tkd"}
+    chi = invert(torch.from_numpy(field).double(), mask.astype(np.uint8), **geometry)
+    assert chi.dtype == np.float32
