@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -102,39 +103,73 @@ def run_stages(
     spare: torch.Tensor | None = None
     skip: torch.Tensor | None = None
     reach = 0
-    for stage in stages:
-        if stage.opens_skip:
+    for first, *pointwise in _groups(stages):
+        if first.opens_skip:
             skip, skip_constant = maps, constant
-        reach += stage.reach
-        plain = stage.of_constant(constant, skip_constant)
-        result_constant = plain.relu() if stage.relu else plain
-        # between deviations: what the constants do to each other goes into the bias
-        bias = (plain - result_constant).to(slabs.dtype)
-        weight = stage.weight.to(slabs.dtype).contiguous(memory_format=torch.channels_last_3d)
-        if stage.closes_skip:
+        reach += first.reach
+        edge = -constant if slabs.whole else torch.zeros_like(constant)
+        steps = []
+        for stage in (first, *pointwise):
+            steps.append(_Step.of(stage, constant, skip_constant, maps.dtype))
+            constant = steps[-1].constant
+        n_outputs = len(constant)
+        if first.closes_skip and not pointwise:
             assert skip is not None
             target, spare = skip, maps
-        elif stage.reach == 0 and len(stage.weight) == maps.shape[1]:
-            target = maps
-        elif spare is not None and spare.shape[1] == len(stage.weight):
+        elif spare is not None and spare.shape[1] == n_outputs:
             target, spare = spare, None
         else:
-            target = _empty_maps(len(stage.weight), maps)
-        edge = -constant if slabs.whole else torch.zeros_like(constant)
+            target = _empty_maps(n_outputs, maps)
         for region in active.boxes(reach):
-            window = _window(maps, region, stage.reach, edge)
-            output = _convolution(window, weight, bias)
-            place = target[(..., *region)]
-            if stage.closes_skip:
-                output += place
-            if stage.relu:
-                torch.maximum(output, _column(-result_constant, output), out=place)
-            else:
-                place.copy_(output)
-        if stage.closes_skip:
-            skip = None
-        maps, constant = target, result_constant
+            window = _window(maps, region, first.reach, edge)
+            output = _convolution(window, steps[0].weight, steps[0].bias)
+            if first.closes_skip:
+                assert skip is not None
+                output += skip[(..., *region)]
+            for step, following in pairwise(steps):
+                output = _convolution(step.activated(output), following.weight, following.bias)
+            steps[-1].activated(output, out=target[(..., *region)])
+        maps = target
     return maps[0].float() + constant.float().reshape(-1, 1, 1, 1)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A stage between deviations from the background at its input and at its output."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    constant: torch.Tensor
+    lowest: torch.Tensor | None
+
+    @classmethod
+    def of(
+        cls, stage: Stage, inputs: torch.Tensor, skip: torch.Tensor, dtype: torch.dtype
+    ) -> _Step:
+        plain = stage.of_constant(inputs, skip)
+        constant = plain.relu() if stage.relu else plain
+        weight = stage.weight.to(dtype).contiguous(memory_format=torch.channels_last_3d)
+        # what the constants do to each other goes into the bias; zero becomes minus the constant
+        lowest = -constant.to(dtype).reshape(1, -1, 1, 1, 1) if stage.relu else None
+        return cls(weight, (plain - constant).to(dtype), constant, lowest)
+
+    def activated(self, output: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """ReLU of deviations, in place or into ``out``."""
+        out = output if out is None else out
+        if self.lowest is None:
+            return out.copy_(output)
+        return torch.maximum(output, self.lowest, out=out)
+
+
+def _groups(stages: Sequence[Stage]) -> list[list[Stage]]:
+    """Each stage that sees neighbours with the pointwise ones behind it: one pass over the maps."""
+    groups: list[list[Stage]] = []
+    for stage in stages:
+        if stage.reach or not groups:
+            groups.append([stage])
+        else:
+            groups[-1].append(stage)
+    return groups
 
 
 def _convolution(window: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
