@@ -53,8 +53,8 @@ def isdu(
     weights
         Loaded weights, a packaged name or a path.
     grid
-        ``native``; ``resampled`` to the resolution of the weights' training; ``aligned``: also
-        turned so that B0 is along the last axis; ``auto`` as `choose_grid` says.
+        ``native``; ``resampled`` to isotropic voxels of the finest edge; ``aligned``: also turned
+        so that B0 is along the last axis; ``auto`` as `auto_grid` says.
     precision
         ``single``, or ``half``: denoisers in 16 bits and only close to the mask.
     crop
@@ -102,24 +102,18 @@ def choose_grid(
     b0_direction: Sequence[float],
     grid: str = "auto",
 ) -> Grid | None:
-    """Grid to run on, ``None`` for the native one.
-
-    Networks trained over a range of resolutions and orientations run natively; those that have
-    seen one resolution and axial slices get what they know (figures in docs/inference.md).
-    """
+    """Grid to run on, ``None`` for the native one."""
     if grid not in GRIDS:
         raise UsageError(f"grid {grid!r} is unknown; known are {', '.join(GRIDS)}")
     if grid == "auto":
         grid = auto_grid(weights, voxel_size_mm, b0_direction)
     if grid == "native" or not bool(mask.any()):
         return None
-    if weights.trained_at_mm is None:
-        raise UsageError(f"weights {weights.name} have no single training resolution; grid native")
     return isotropic_grid(
         mask.cpu().numpy(),
         voxel_size_mm,
         b0_direction,
-        weights.trained_at_mm,
+        min(voxel_size_mm),
         aligned=grid == "aligned",
     )
 
@@ -127,14 +121,18 @@ def choose_grid(
 def auto_grid(
     weights: Weights, voxel_size_mm: Sequence[float], b0_direction: Sequence[float]
 ) -> str:
-    """Name of the grid that scores best for these weights and this geometry."""
+    """Name of the grid that scores best for these weights and this geometry.
+
+    Networks trained over a range of voxel sizes and directions of B0 run natively. Published ones
+    have seen one dipole kernel, that of isotropic voxels and axial slices: anisotropic volumes are
+    resampled, and tilts of more than 20 degrees turned; isotropic voxels of another size have the
+    same kernel, and resampling would only cost detail (figures in docs/inference.md).
+    """
     if weights.trained_at_mm is None:
         return "native"
-    same_size = np.allclose(voxel_size_mm, weights.trained_at_mm, rtol=0.05)
-    axial = abs(b0_direction[2]) >= np.cos(np.radians(5))
-    if same_size and axial:
-        return "native"
-    return "resampled" if axial else "aligned"
+    if abs(b0_direction[2]) < np.cos(np.radians(20)):
+        return "aligned"
+    return "resampled" if max(voxel_size_mm) > 1.1 * min(voxel_size_mm) else "native"
 
 
 def _on_native_grid(
