@@ -110,6 +110,7 @@ def test_golden_names_of_a_scan_with_all_entities(written):
     assert names == {
         f"anat/{stem}_Chimap.nii.gz",
         f"anat/{stem}_desc-csf_Chimap.nii.gz",
+        f"anat/{stem}_desc-sd_Chimap.nii.gz",
         f"anat/{stem}_T2starmap.nii.gz",
         f"anat/{stem}_R2starmap.nii.gz",
         f"anat/{stem}_S0map.nii.gz",
@@ -149,7 +150,7 @@ def test_names_parse_back_to_scan_and_table(written):
 def test_scans_that_differ_in_rec_only_have_no_fields(written):
     out, _ = written
     assert not (out / "sub-04" / "fmap").exists()
-    assert len(list((out / "sub-04" / "anat").glob("*_Chimap.nii.gz"))) == 4
+    assert len(list((out / "sub-04" / "anat").glob("*_Chimap.nii.gz"))) == 6
 
 
 def test_images_hold_what_was_written(written):

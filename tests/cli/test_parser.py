@@ -131,3 +131,8 @@ def test_a_recorded_run_can_be_parsed_again(tmp_path):
     path.write_text(to_toml({"options": recorded(options)}))
     again = parse_options([*BASE, "--config-file", str(path)])
     assert recorded(again) == recorded(options)
+
+
+def test_uncertainty_of_two_passes_is_refused():
+    with pytest.raises(UsageError, match="--two-pass"):
+        parse_options([*BASE, "--uncertainty", "--two-pass"])

@@ -202,6 +202,31 @@ def test_nan_voxels_and_relative_folders_and_an_explicit_range(head_dataset, tmp
     assert "without a finite value" in (tmp_path / "out/sub-01.html").read_text()
 
 
+def test_options_of_the_network(head_dataset, tmp_path):
+    """Half precision on another grid, and the standard deviation of the map."""
+    out = tmp_path / "out"
+    code = app.main(
+        [str(head_dataset), str(out), "participant", "-w", str(tmp_path / "work"),
+         "--skip-bids-validation", "--participant-label", "02", "--background", "vsharp",
+         "--grid", "aligned", "--precision", "half", "--uncertainty"]
+    )  # fmt: skip
+    assert code == 0
+    chi, sd, mask = (
+        load(out, "sub-02", f"anat/{{s}}_{name}")
+        for name in ("Chimap", "desc-sd_Chimap", "desc-eroded_mask")
+    )
+    assert np.all(sd[mask > 0] > 0)
+    assert np.all(sd[mask == 0] == 0)
+    assert np.median(sd[mask > 0]) < chi[mask > 0].std()
+    sidecar = json.loads((out / "sub-02/anat/sub-02_Chimap.json").read_text())
+    parameters = sidecar["Processing"]["inversion_parameters"]
+    assert (parameters["grid"], parameters["precision"]) == ("aligned", "half")
+    assert "other_grid_for_weights" in sidecar["Flags"]
+    report = validate(out)
+    assert report is not None
+    assert not report.errors
+
+
 @pytest.fixture
 def broken_dataset(head_dataset, tmp_path) -> Path:
     """Sub-01 without an echo time, sub-02 as it was."""
