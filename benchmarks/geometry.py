@@ -35,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("labels", type=Path, nargs="+")
     parser.add_argument("--weights", nargs="+", required=True, metavar="NAME|PATH[:K]")
+    parser.add_argument("--tilts", type=int, nargs="+", default=TILTS_DEG, metavar="DEG")
     parser.add_argument("-o", "--output", type=Path, default=Path("geometry.tsv"))
     options = parser.parse_args()
     networks = []
@@ -46,7 +47,7 @@ def main() -> None:
         table = csv.writer(stream, delimiter="\t")
         table.writerow(["head", "weights", "resolution", "tilt_deg", "policy", "nrmse_percent"])
         for head in options.labels:
-            for size, tilt, geometry, field, mask, truth in scans(head):
+            for size, tilt, geometry, field, mask, truth in scans(head, options.tilts):
                 for weights in networks:
                     for policy in POLICIES:
                         if policy == "native" or not same_as_native(policy, size, tilt):
@@ -68,7 +69,7 @@ def main() -> None:
         print(f"\n{weights.name}\n\n| mm | tilt | {' | '.join(POLICIES)} | default |")
         print("|---" * (3 + len(POLICIES)) + "|")
         for size in RESOLUTIONS_MM:
-            for tilt in TILTS_DEG:
+            for tilt in options.tilts:
                 means = [np.mean(scores[weights.name, size, tilt, p]) for p in POLICIES]
                 default = auto_grid(weights, size, direction(tilt))
                 numbers = " | ".join(f"{mean:.1f}" for mean in means)
@@ -91,7 +92,7 @@ def direction(tilt_deg: float) -> tuple[float, float, float]:
     )
 
 
-def scans(head: Path):
+def scans(head: Path, tilts_deg: list[int]):
     """Every resolution and tilt of one head."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.from_numpy(images.load_labels(head))
@@ -104,7 +105,7 @@ def scans(head: Path):
     chi = draw_susceptibility(fine, (FINE_MM,) * 3, generator) * ball
     mask = brain_mask(fine) & ball
     chi = torch.where(mask, chi - chi[mask].mean(), 0)
-    for tilt in TILTS_DEG:
+    for tilt in tilts_deg:
         field = forward_field(chi, (FINE_MM,) * 3, direction(tilt))
         for size in RESOLUTIONS_MM:
             coarse = [averaged(volume.numpy(), size) for volume in (field, chi, mask.float())]

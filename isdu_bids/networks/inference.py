@@ -76,6 +76,25 @@ def isdu(
     """
     loaded = weights if isinstance(weights, Weights) else cached_weights(str(weights))
     _check(field_ppm, mask, precision)
+    steepest = int(np.argmax(np.abs(b0_direction)))
+    if steepest != 2:
+        # networks have mostly seen B0 near the last axis, and changing axes costs nothing
+
+        def swapped(triple: Sequence[float]) -> list[float]:
+            values = list(triple)
+            values[steepest], values[2] = values[2], values[steepest]
+            return values
+
+        return isdu(
+            field_ppm.transpose(steepest, 2),
+            mask.transpose(steepest, 2),
+            voxel_size_mm=swapped(voxel_size_mm),
+            b0_direction=swapped(b0_direction),
+            weights=loaded,
+            grid=grid,
+            precision=precision,
+            crop=crop,
+        ).transpose(steepest, 2)
     mask = mask.bool()
     field = torch.where(mask, field_ppm.float(), 0.0)
     other = choose_grid(loaded, mask, voxel_size_mm, b0_direction, grid)
@@ -125,12 +144,13 @@ def auto_grid(
 
     Networks trained over a range of voxel sizes and directions of B0 run natively. Published ones
     have seen one dipole kernel, that of isotropic voxels and axial slices: anisotropic volumes are
-    resampled, and tilts of more than 20 degrees turned; isotropic voxels of another size have the
-    same kernel, and resampling would only cost detail (figures in docs/inference.md).
+    resampled, and turned where B0 is more than 20 degrees off the nearest axis; isotropic voxels of
+    another size have the same kernel, and resampling would only cost detail (figures in
+    docs/inference.md).
     """
     if weights.trained_at_mm is None:
         return "native"
-    if abs(b0_direction[2]) < np.cos(np.radians(20)):
+    if max(map(abs, b0_direction)) < np.cos(np.radians(20)):
         return "aligned"
     return "resampled" if max(voxel_size_mm) > 1.1 * min(voxel_size_mm) else "native"
 

@@ -93,12 +93,32 @@ def test_unknown_options_are_named(option):
         ((1.0, 1.0, 1.0), (0.0, 0.0, -1.0), "native"),
         ((2.0, 2.0, 2.0), (0.0, 0.2, 0.96**0.5), "native"),
         ((0.9, 0.9, 2.0), (0.0, 0.0, 1.0), "resampled"),
+        ((2.0, 0.9, 0.9), (1.0, 0.0, 0.0), "resampled"),
         ((1.0, 1.0, 1.0), (0.0, 0.5, 0.75**0.5), "aligned"),
     ],
 )
 def test_default_grid(size, direction, expected):
     assert auto_grid(weights(trained_at_mm=1.0), size, direction) == expected
     assert auto_grid(weights(), size, direction) == "native"
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_sagittal_and_coronal_volumes_are_axial_ones_with_other_axes(axis):
+    field, mask = scene()
+    axial = isdu(
+        field, mask, weights=weights(), voxel_size_mm=(1, 1, 2), b0_direction=(0, 0.1, 0.9)
+    )
+    size, direction = [1, 1, 2], [0, 0.1, 0.9]
+    for triple in (size, direction):
+        triple[axis], triple[2] = triple[2], triple[axis]
+    turned = isdu(
+        field.transpose(axis, 2),
+        mask.transpose(axis, 2),
+        weights=weights(),
+        voxel_size_mm=size,
+        b0_direction=direction,
+    )
+    assert torch.equal(turned.transpose(axis, 2), axial)
 
 
 def smooth(points_mm):
