@@ -25,7 +25,7 @@ from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
 logger = logging.getLogger(__name__)
 
 #: Voxels of zero field kept around the mask, against wrap-around of the dipole.
-MARGIN_VOXELS = 8
+MARGIN_VOXELS = 16
 #: Voxels around the mask that half precision computes; see docs/inference.md for the error.
 FAST_REACH_VOXELS = 3
 
@@ -144,13 +144,13 @@ def auto_grid(
 
     Networks trained over a range of voxel sizes and directions of B0 run natively. Published ones
     have seen one dipole kernel, that of isotropic voxels and axial slices: anisotropic volumes are
-    resampled, and turned where B0 is more than 20 degrees off the nearest axis; isotropic voxels of
+    resampled, and turned where B0 is more than 10 degrees off the nearest axis; isotropic voxels of
     another size have the same kernel, and resampling would only cost detail (figures in
     docs/inference.md).
     """
     if weights.trained_at_mm is None:
         return "native"
-    if max(map(abs, b0_direction)) < np.cos(np.radians(20)):
+    if max(map(abs, b0_direction)) < np.cos(np.radians(10)):
         return "aligned"
     return "resampled" if max(voxel_size_mm) > 1.1 * min(voxel_size_mm) else "native"
 
