@@ -10,9 +10,12 @@ from __future__ import annotations
 from math import pi
 from typing import Any, TypeVar, cast
 
-from isdu_bids.errors import DataError
+from isdu_bids.errors import DataError, UsageError
 
 Array = TypeVar("Array")
+
+#: Units in which a field may be given.
+FIELD_UNITS = ("ppm", "hz", "rad")
 
 #: Proton gyromagnetic ratio in water over 2*pi (CODATA 2018, shielded proton), Hz per tesla.
 GYROMAGNETIC_RATIO_HZ_PER_T = 42.57638543e6
@@ -46,6 +49,34 @@ def ppm_to_hz(field_ppm: Array, field_strength_t: float) -> Array:
 def rad_per_ppm(field_strength_t: float, echo_time_s: float) -> float:
     """Phase (rad) that one ppm of B0 builds up until the echo time."""
     return 2 * pi * hz_per_ppm(field_strength_t) * echo_time_s
+
+
+def units_per_ppm(
+    unit: str, field_strength_t: float | None = None, echo_time_s: float | None = None
+) -> float:
+    """Value, in one of `FIELD_UNITS`, of a field of one ppm.
+
+    Raises
+    ------
+    UsageError
+        For an unknown unit, or one whose scale is not given.
+
+    Examples
+    --------
+    >>> round(units_per_ppm("hz", 3.0), 3)
+    127.729
+    """
+    if unit not in FIELD_UNITS:
+        raise UsageError(f"unit {unit!r} is unknown; known are {', '.join(FIELD_UNITS)}")
+    if unit == "ppm":
+        return 1.0
+    if field_strength_t is None:
+        raise UsageError(f"a field in {unit} needs the field strength in tesla")
+    if unit == "hz":
+        return hz_per_ppm(field_strength_t)
+    if echo_time_s is None:
+        raise UsageError("a field in rad needs the echo time in seconds")
+    return rad_per_ppm(field_strength_t, echo_time_s)
 
 
 def field_strength_from_frequency(imaging_frequency_mhz: float) -> float:

@@ -11,6 +11,7 @@ from isdu_bids import __version__, images
 from isdu_bids.errors import DataError
 from isdu_bids.geometry import b0_direction, voxel_size_mm
 from isdu_bids.inversion.invert import invert
+from isdu_bids.networks.inference import cached_weights, chosen_grid
 
 
 def run_inversion(options: argparse.Namespace) -> Path:
@@ -29,11 +30,15 @@ def run_inversion(options: argparse.Namespace) -> Path:
     parameters: dict[str, Any] = {}
     facts: dict[str, Any] = {}
     if options.method == "isdu":
-        from isdu_bids.networks.inference import cached_weights
-
         weights = cached_weights(str(options.weights), options.weights_iterations)
-        parameters |= {"weights": weights, "precision": options.precision, "grid": options.grid}
-        facts |= {"Weights": weights.name, "WeightsSHA256": weights.sha256}
+        grid = chosen_grid(options.grid, weights, voxel_size_mm(field.affine), direction)
+        parameters = {"weights": weights, "precision": options.precision, "grid": grid}
+        facts = {
+            "Weights": weights.name,
+            "WeightsSHA256": weights.sha256,
+            "Grid": grid,
+            "Precision": options.precision,
+        }
     chi = invert(
         field.data,
         mask.data > 0,

@@ -138,30 +138,7 @@ def build_parser() -> Parser:
         action="store_true",
         help="invert reliable voxels alone and fill in the others from a second pass",
     )
-    group.add_argument(
-        "--weights",
-        default=default.weights,
-        metavar="NAME|PATH",
-        help="weights of the network (default: %(default)s)",
-    )
-    group.add_argument(
-        "--weights-iterations",
-        type=_positive,
-        metavar="K",
-        help="iterations of published checkpoints that do not store them",
-    )
-    group.add_argument(
-        "--grid",
-        choices=GRIDS,
-        default=default.grid,
-        help="grid that the network runs on; auto: what suits its weights (default: %(default)s)",
-    )
-    group.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default=default.precision,
-        help="of the network; half is faster (default: %(default)s)",
-    )
+    add_network_options(group)
     group.add_argument(
         "--uncertainty",
         action="store_true",
@@ -195,14 +172,14 @@ def build_parser() -> Parser:
         "--n-cpus",
         "--n_cpus",
         dest="n_procs",
-        type=_positive,
+        type=positive,
         default=_available_cpus(),
         metavar="N",
         help="processes (default: the processors at hand, %(default)s)",
     )
     group.add_argument(
         "--omp-nthreads",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="threads of each process (default: processes / steps in parallel)",
     )
@@ -252,6 +229,35 @@ def build_parser() -> Parser:
     group.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: all")
     group.add_argument("--notrack", action="store_true", help=argparse.SUPPRESS)
     return parser
+
+
+def add_network_options(group: argparse._ActionsContainer) -> None:
+    """Add the options of the network, which every command that runs it has."""
+    default = Settings()
+    group.add_argument(
+        "--weights",
+        default=default.weights,
+        metavar="NAME|PATH",
+        help="weights of the network (default: %(default)s)",
+    )
+    group.add_argument(
+        "--weights-iterations",
+        type=positive,
+        metavar="K",
+        help="iterations of published checkpoints that do not store them",
+    )
+    group.add_argument(
+        "--grid",
+        choices=GRIDS,
+        default=default.grid,
+        help="grid that the network runs on; auto: what suits its weights (default: %(default)s)",
+    )
+    group.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=default.precision,
+        help="of the network; half is faster (default: %(default)s)",
+    )
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -317,7 +323,8 @@ def _add_choice(
     )
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Whole number of one or more, as an argument type."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
     return int(text)

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isdu_bids import __version__
-from isdu_bids.cli.parser import Parser, device_name
+from isdu_bids.cli.parser import Parser, add_network_options, device_name, positive
 from isdu_bids.errors import IsduError
 from isdu_bids.evaluation.registry import DEFAULT as DEFAULT_FAMILIES
 from isdu_bids.evaluation.registry import FAMILIES
 from isdu_bids.inversion.registry import DEFAULT as DEFAULT_INVERSION
 from isdu_bids.inversion.registry import INVERSION
-from isdu_bids.networks.choices import GRIDS, PRECISIONS
-from isdu_bids.settings import Settings
+from isdu_bids.units import FIELD_UNITS
 
 
 def build_parser() -> Parser:
@@ -139,7 +138,7 @@ def build_parser() -> Parser:
     invert.add_argument("field", type=Path, help="local field (NIfTI)")
     invert.add_argument("-m", "--mask", type=Path, required=True, help="where it is valid")
     invert.add_argument("-o", "--output", type=Path, required=True, help="map to write, in ppm")
-    invert.add_argument("--unit", choices=("ppm", "hz", "rad"), default="ppm", help="of the field")
+    invert.add_argument("--unit", choices=FIELD_UNITS, default="ppm", help="of the field")
     invert.add_argument("--field-strength", type=float, metavar="T", help="for hz and rad")
     invert.add_argument("--echo-time", type=float, metavar="S", help="for rad")
     invert.add_argument(
@@ -150,10 +149,7 @@ def build_parser() -> Parser:
         help="B0 along the voxel axes (default: from the affine)",
     )
     invert.add_argument("--method", choices=INVERSION, default=DEFAULT_INVERSION)
-    invert.add_argument("--weights", default=Settings().weights, metavar="NAME|PATH")
-    invert.add_argument("--weights-iterations", type=int, metavar="K")
-    invert.add_argument("--precision", choices=PRECISIONS, default=Settings().precision)
-    invert.add_argument("--grid", choices=GRIDS, default=Settings().grid)
+    add_network_options(invert)
     invert.add_argument("--device", type=device_name, default="auto")
     invert.set_defaults(action=_invert)
 
@@ -166,7 +162,9 @@ def build_parser() -> Parser:
     verify = verbs.add_parser("verify", help="compare SHA-256 with the record, and try them")
     verify.add_argument("names", nargs="*", metavar="NAME|PATH", help="(default: all known)")
     for verb in (add, verify):
-        verb.add_argument("--iterations", type=int, metavar="K", help="where the file lacks it")
+        verb.add_argument(
+            "--iterations", type=positive, metavar="K", help="where the file lacks it"
+        )
         verb.set_defaults(action=_weights)
     return parser
 

@@ -11,12 +11,7 @@ def extra_scores(
 ) -> dict[str, float]:
     """Score a map by regression on the truth, and by a pSNR that empty space does not raise.
 
-    Parameters
-    ----------
-    chi_ppm, truth_ppm, mask
-        Volumes ``(x, y, z)``; both maps count as zero outside the mask.
-    labels
-        Not used; all families are called alike.
+    Called like every family (`isdu_bids.evaluation.registry`); ``labels`` have no say.
 
     Returns
     -------
@@ -24,10 +19,6 @@ def extra_scores(
         ``pearson_r``, ``slope`` (of the map on the truth; below 1 it is too flat) and
         ``psnr_in_mask_db``.
 
-    Raises
-    ------
-    DataError
-        See `comparable`.
     """
     chi, truth, inside = comparable(chi_ppm, truth_ppm, mask)
     return {

@@ -26,22 +26,12 @@ def paper_scores(
     Errors and filtered errors are summed over the whole volume, so pSNR (and slightly HFEN)
     depend on how much empty space surrounds the mask.
 
-    Parameters
-    ----------
-    chi_ppm, truth_ppm, mask
-        Volumes ``(x, y, z)``; both maps count as zero outside the mask.
-    labels
-        Not used; all families are called alike.
+    Called like every family (`isdu_bids.evaluation.registry`); ``labels`` have no say.
 
     Returns
     -------
     dict
         ``ssim``, ``xsim`` (1 is best), ``psnr_db``, ``nrmse_percent``, ``hfen_percent``.
-
-    Raises
-    ------
-    DataError
-        See `comparable`.
 
     References
     ----------

@@ -22,23 +22,13 @@ def qsm_ci_scores(
 ) -> dict[str, float]:
     """Score a map as QSM-CI 0.6 does: demeaned, everything taken inside the mask.
 
-    Parameters
-    ----------
-    chi_ppm, truth_ppm, mask
-        Volumes ``(x, y, z)``; both maps count as zero outside the mask.
-    labels
-        Not used; all families are called alike.
+    Called like every family (`isdu_bids.evaluation.registry`); ``labels`` have no say.
 
     Returns
     -------
     dict
         ``nrmse_percent``, ``detrended_nrmse_percent``, ``xsim`` (1 is best), ``hfen_percent``,
         ``pearson_r``.
-
-    Raises
-    ------
-    DataError
-        See `comparable`.
 
     References
     ----------

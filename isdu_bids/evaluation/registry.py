@@ -1,7 +1,9 @@
 """The metric families by name.
 
 Each takes ``(chi_ppm, truth_ppm, mask, labels)``, volumes ``(x, y, z)``, ``labels`` may be None,
-and returns its metrics by name. Metrics of the same name differ between families: never mix them.
+and returns its metrics by name. Both maps count as zero outside the mask; volumes that cannot be
+compared are a DataError (`metrics.comparable`). Metrics of the same name differ between families:
+never mix them.
 """
 
 from __future__ import annotations

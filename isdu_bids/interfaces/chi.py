@@ -23,7 +23,7 @@ from isdu_bids.inversion.referencing import Referenced, csf_region, reference
 from isdu_bids.inversion.registry import INVERSION
 from isdu_bids.inversion.two_pass import merge_passes
 from isdu_bids.inversion.uncertainty import MEMBERS, standard_deviation
-from isdu_bids.networks.inference import auto_grid, cached_weights
+from isdu_bids.networks.inference import cached_weights, chosen_grid
 from isdu_bids.physics.device import run_on
 
 
@@ -66,9 +66,9 @@ class InvertField(Step):
         flags: list[str] = []
         if inputs.method == "isdu":
             weights = cached_weights(inputs.weights, inputs.weights_iterations)
-            grid = inputs.grid
-            if grid == "auto":
-                grid = auto_grid(weights, voxel_size_mm(field.affine), inputs.b0_direction)
+            grid = chosen_grid(
+                inputs.grid, weights, voxel_size_mm(field.affine), inputs.b0_direction
+            )
             if grid != "native":
                 flags.append("other_grid_for_weights")
             chosen = {"precision": inputs.precision, "grid": grid}
@@ -103,7 +103,8 @@ class InvertField(Step):
         maps = {"chi_ppm": chi.numpy()}
         sentences = [(f"Susceptibility was computed by {method.description}", method.reference)]
         if isdefined(inputs.field_sd_ppm):
-            maps["chi_sd_ppm"] = run_on(inputs.device, spread)[0].numpy()
+            sd, facts["uncertainty_device"] = run_on(inputs.device, spread)
+            maps["chi_sd_ppm"] = sd.numpy()
             sentences.append(
                 (
                     "Its standard deviation is the spread over "

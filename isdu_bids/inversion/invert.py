@@ -12,10 +12,9 @@ import torch
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.geometry import unit_vector
 from isdu_bids.inversion.registry import DEFAULT, INVERSION
+from isdu_bids.networks.inference import check_finite
 from isdu_bids.physics.device import run_on
-from isdu_bids.units import hz_per_ppm, rad_per_ppm
-
-UNITS = ("ppm", "hz", "rad")
+from isdu_bids.units import units_per_ppm
 
 
 def invert(
@@ -74,13 +73,13 @@ def invert(
     if method not in INVERSION:
         raise UsageError(f"method {method!r} is unknown; known are {', '.join(INVERSION)}")
     inside = np.asarray(mask) > 0
-    field_ppm = np.asarray(field, dtype=np.float32) / _per_ppm(unit, field_strength_t, echo_time_s)
+    scale = np.float32(units_per_ppm(unit, field_strength_t, echo_time_s))
+    field_ppm = np.asarray(field, dtype=np.float32) / scale
     if field_ppm.shape != inside.shape or field_ppm.ndim != 3:
         raise DataError(f"field {field_ppm.shape} and mask {inside.shape} must be equal and 3D")
     if not inside.any():
         raise DataError("the mask is empty")
-    if not np.isfinite(field_ppm[inside]).all():
-        raise DataError("the field is not finite everywhere inside the mask")
+    check_finite(torch.from_numpy(field_ppm), torch.from_numpy(inside))
 
     def compute(device: torch.device) -> torch.Tensor:
         return INVERSION[method](
@@ -94,17 +93,3 @@ def invert(
     chi = run_on(device, compute)[0].numpy()
     chi = chi - chi[inside].mean(dtype=np.float64)
     return np.where(inside, chi, 0).astype(np.float32)
-
-
-def _per_ppm(unit: str, field_strength_t: float | None, echo_time_s: float | None) -> np.float32:
-    if unit not in UNITS:
-        raise UsageError(f"unit {unit!r} is unknown; known are {', '.join(UNITS)}")
-    if unit == "ppm":
-        return np.float32(1)
-    if field_strength_t is None:
-        raise UsageError(f"a field in {unit} needs the field strength in tesla")
-    if unit == "hz":
-        return np.float32(hz_per_ppm(field_strength_t))
-    if echo_time_s is None:
-        raise UsageError("a field in rad needs the echo time in seconds")
-    return np.float32(rad_per_ppm(field_strength_t, echo_time_s))

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.networks.choices import GRIDS, PRECISIONS
 from isdu_bids.networks.denoisers import stages_of
-from isdu_bids.networks.grids import Grid, isotropic_grid
+from isdu_bids.networks.grids import isotropic_grid
 from isdu_bids.networks.slabs import Active, Slabs, run_stages
 from isdu_bids.networks.unrolled import ISDUQSMNet
 from isdu_bids.networks.weights import DEFAULT_WEIGHTS, Weights, load_weights
@@ -72,10 +72,12 @@ def isdu(
     DataError
         If the field is not finite inside the mask.
     UsageError
-        For an unknown grid or precision, or a grid that the weights do not define.
+        For an unknown grid or precision.
     """
     loaded = weights if isinstance(weights, Weights) else cached_weights(str(weights))
-    _check(field_ppm, mask, precision)
+    check_finite(field_ppm, mask)
+    slabs = _slabs(precision, crop, field_ppm.device)
+    grid = chosen_grid(grid, loaded, voxel_size_mm, b0_direction)
     steepest = int(np.argmax(np.abs(b0_direction)))
     if steepest != 2:
         # networks have mostly seen B0 near the last axis, and changing axes costs nothing
@@ -97,44 +99,37 @@ def isdu(
         ).transpose(steepest, 2)
     mask = mask.bool()
     field = torch.where(mask, field_ppm.float(), 0.0)
-    other = choose_grid(loaded, mask, voxel_size_mm, b0_direction, grid)
-    if other is None:
-        return _on_native_grid(loaded, field, mask, voxel_size_mm, b0_direction, precision, crop)
+    if grid == "native" or not bool(mask.any()):
+        return _on_native_grid(loaded.network, field, mask, voxel_size_mm, b0_direction, slabs)
     native_mask = mask.cpu().numpy()
+    other = isotropic_grid(
+        native_mask, voxel_size_mm, b0_direction, min(voxel_size_mm), aligned=grid == "aligned"
+    )
     pulled, inside = other.pull(field.cpu().numpy(), native_mask)
     chi = _on_native_grid(
-        loaded,
+        loaded.network,
         torch.from_numpy(pulled).to(field.device),
         torch.from_numpy(inside).to(field.device),
         (other.spacing_mm,) * 3,
         other.b0_direction,
-        precision,
-        crop,
+        slabs,
     )
     return torch.from_numpy(other.push(chi.cpu().numpy(), inside, native_mask)).to(field.device)
 
 
-def choose_grid(
-    weights: Weights,
-    mask: torch.Tensor,
-    voxel_size_mm: Sequence[float],
-    b0_direction: Sequence[float],
-    grid: str = "auto",
-) -> Grid | None:
-    """Grid to run on, ``None`` for the native one."""
+def chosen_grid(
+    grid: str, weights: Weights, voxel_size_mm: Sequence[float], b0_direction: Sequence[float]
+) -> str:
+    """Name of the grid that a request comes to: ``auto`` resolved, others as they are.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name.
+    """
     if grid not in GRIDS:
         raise UsageError(f"grid {grid!r} is unknown; known are {', '.join(GRIDS)}")
-    if grid == "auto":
-        grid = auto_grid(weights, voxel_size_mm, b0_direction)
-    if grid == "native" or not bool(mask.any()):
-        return None
-    return isotropic_grid(
-        mask.cpu().numpy(),
-        voxel_size_mm,
-        b0_direction,
-        min(voxel_size_mm),
-        aligned=grid == "aligned",
-    )
+    return auto_grid(weights, voxel_size_mm, b0_direction) if grid == "auto" else grid
 
 
 def auto_grid(
@@ -155,21 +150,37 @@ def auto_grid(
     return "resampled" if max(voxel_size_mm) > 1.1 * min(voxel_size_mm) else "native"
 
 
+def _slabs(precision: str, crop: bool, device: torch.device) -> Slabs:
+    """How to run the denoisers: small boxes on a CPU, large ones on a GPU."""
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r} is unknown; known are {', '.join(PRECISIONS)}")
+    on_gpu = device.type == "cuda"
+    slabs = Slabs(planes=_first_planes(device), rows=128 if on_gpu else 8, whole=not crop)
+    if precision == "half":
+        dtype = torch.float16 if on_gpu else torch.bfloat16
+        slabs = replace(slabs, dtype=dtype, max_reach_voxels=FAST_REACH_VOXELS)
+    return slabs
+
+
+def _first_planes(device: torch.device) -> int:
+    """Thin slabs follow the mask's outline; a GPU wants much work at once."""
+    return 64 if device.type == "cuda" else 8
+
+
 def _on_native_grid(
-    weights: Weights,
+    network: ISDUQSMNet,
     field: torch.Tensor,
     mask: torch.Tensor,
     voxel_size_mm: Sequence[float],
     b0_direction: Sequence[float],
-    precision: str,
-    crop: bool,
+    slabs: Slabs,
 ) -> torch.Tensor:
     """Crop to the mask and a margin, run, put back."""
-    network = weights.network.to(field.device)
-    box = mask_box(mask) if crop else (slice(None),) * 3
-    margin = _margin_voxels(network, precision) if crop else 0
+    network = network.to(field.device)
+    box = (slice(None),) * 3 if slabs.whole else mask_box(mask)
+    margin = 0 if slabs.whole else _margin_voxels(network, slabs)
     shape = tuple(n + 2 * margin for n in mask[box].shape)
-    padded_shape = fast_shape(shape) if crop else shape
+    padded_shape = shape if slabs.whole else fast_shape(shape)
 
     def padded(volume: torch.Tensor) -> torch.Tensor:
         return pad_to(F.pad(volume[box], (margin,) * 6), padded_shape)
@@ -181,19 +192,19 @@ def _on_native_grid(
         dc_value=network.architecture.dc_value,
         device=field.device,
     )
-    chi = _in_memory(network, padded(field), padded(mask), kernel, precision, crop)
+    chi = _in_memory(network, padded(field), padded(mask), kernel, slabs)
     inner = tuple(slice(margin, n - margin) for n in shape)
     result = torch.zeros_like(field)
     result[box] = chi[inner]
     return result
 
 
-def _margin_voxels(network: ISDUQSMNet, precision: str) -> int:
+def _margin_voxels(network: ISDUQSMNet, slabs: Slabs) -> int:
     """Room for what the denoisers make of the mask's surroundings."""
     stages = [stages_of(denoiser) for denoiser in network.denoisers]
     # a U-Net sees everything; 16 voxels are its coarsest one
     reach = max(sum(stage.reach for stage in those) if those else 16 for those in stages)
-    return max(MARGIN_VOXELS, min(reach, FAST_REACH_VOXELS) if precision == "half" else reach)
+    return max(MARGIN_VOXELS, min(reach, slabs.max_reach_voxels or reach))
 
 
 def _in_memory(
@@ -201,20 +212,9 @@ def _in_memory(
     field: torch.Tensor,
     mask: torch.Tensor,
     kernel: torch.Tensor,
-    precision: str,
-    crop: bool,
+    slabs: Slabs,
 ) -> torch.Tensor:
     """Run a network; on a GPU that is too small, in thinner and thinner slabs."""
-    dtype = torch.float32
-    if precision == "half":
-        dtype = torch.float16 if field.device.type == "cuda" else torch.bfloat16
-    slabs = Slabs(
-        planes=_first_planes(field.device),
-        rows=128 if field.device.type == "cuda" else 8,
-        max_reach_voxels=FAST_REACH_VOXELS if precision == "half" else None,
-        dtype=dtype,
-        whole=not crop,
-    )
     while True:
         try:
             # TF32 would cost three digits, other algorithms the same result twice
@@ -226,11 +226,6 @@ def _in_memory(
             slabs = replace(slabs, planes=slabs.planes // 2)
             torch.cuda.empty_cache()
             logger.warning("GPU memory does not suffice; trying slabs of %d planes", slabs.planes)
-
-
-def _first_planes(device: torch.device) -> int:
-    """Thin slabs follow the mask's outline; a GPU wants much work at once."""
-    return 64 if device.type == "cuda" else 8
 
 
 def _run(
@@ -255,14 +250,19 @@ def _run(
     return last.consistent[0, 0]
 
 
-def _check(field_ppm: torch.Tensor, mask: torch.Tensor, precision: str) -> None:
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision {precision!r} is unknown; known are {', '.join(PRECISIONS)}")
+def check_finite(field_ppm: torch.Tensor, mask: torch.Tensor) -> None:
+    """Refuse a field with NaN or infinity inside the mask; outside it does not matter.
+
+    Raises
+    ------
+    DataError
+        With the number of voxels.
+    """
     bad = int((~torch.isfinite(field_ppm) & mask.bool()).sum())
     if bad:
         raise DataError(
-            f"the local field has {bad} voxels inside the mask that are NaN or infinite; take them "
-            "out of the mask or repair the field"
+            f"the local field is not finite in {bad} voxels inside the mask; take them out of the "
+            "mask or repair the field"
         )
 
 

@@ -1,4 +1,4 @@
-"""Run a denoiser in slabs of planes: exact, in little memory, and only where there is a brain.
+"""Run a denoiser in boxes: exact, in little memory, and only where there is a brain.
 
 Far from the mask a denoiser sees one constant, so every feature map is one constant there. Maps are
 stored as their *deviation* from that background: it is zero outside the mask dilated by what the
@@ -31,8 +31,8 @@ class Slabs:
         Size along z and x of the boxes that are computed at a time. Small ones follow the outline
         of the mask and stay in the processor's cache.
     max_reach_voxels
-        Voxels around the mask that are computed at most. ``None`` is exact; fewer are faster, and
-        the field of what lies beyond them is that of the background.
+        Voxels around the mask that are computed at most; beyond them the background stands. All
+        that a denoiser sees (``None``) is exact, fewer are faster.
     dtype
         Of feature maps and weights.
     whole
