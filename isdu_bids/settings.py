@@ -42,6 +42,9 @@ class Settings:
         Grid that the network runs on, and precision of its denoisers (docs/inference.md).
     uncertainty
         Whether to write the standard deviation of the susceptibility.
+    segmentation, synthseg_weights
+        Network that labels the regions (`isdu_bids.segmentation`), and file or folder of SynthSeg's
+        official weights.
     reference
         Region whose mean susceptibility is set to zero.
     device
@@ -64,6 +67,8 @@ class Settings:
     grid: str = "auto"
     precision: str = "single"
     uncertainty: bool = False
+    segmentation: str = "auto"
+    synthseg_weights: Path | None = None
     reference: str = "whole-mask"
     device: str = "auto"
 

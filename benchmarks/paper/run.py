@@ -3,7 +3,8 @@ r"""Train and score the variants of one table of the ISDU-QSMNet article on simu
     python benchmarks/paper/run.py benchmarks/paper/table_05.toml \
         --heads LABELS... --validation-heads LABELS... -o OUT [--steps N] [--device cuda] [--toy]
 
-A table names its variants as overrides of ``recipe.toml``. Networks with K > 1 start from the K = 1
+A table names its variants as overrides of ``recipe.toml``, or of ``--recipe small.toml``, which a CPU
+trains in minutes. Networks with K > 1 start from the K = 1
 network of the same denoiser and heads. Every run lies in ``OUT/runs`` under a name made from its
 configuration: tables share runs, and an interrupted table goes on where it stopped. ``--steps``
 gives every variant the same budget. ``--toy`` shrinks all of it to seconds: it shows that a table
@@ -272,13 +273,14 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     parser.add_argument("--heads", type=Path, nargs="+", default=[])
     parser.add_argument("--validation-heads", type=Path, nargs="+", default=[])
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="TOML, in place of recipe.toml")
     parser.add_argument("--steps", type=int, help="the same for every variant")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--toy", action="store_true")
     options = parser.parse_args(arguments)
     if not options.toy and not (options.heads and options.validation_heads):
         parser.error("--heads and --validation-heads are needed, except with --toy")
-    table, recipe = read_toml(options.table), read_toml(RECIPE)
+    table, recipe = read_toml(options.table), read_toml(options.recipe)
     rows = variants(table, recipe)
     if options.toy:
         rows = [shrunk(row) for row in rows]

@@ -60,8 +60,8 @@ class Acquisition:
         ``Units`` of the phase sidecars, or None; ``rad`` for real and imaginary part.
     manufacturer
         As in the sidecar, or None.
-    mask_file
-        The user's brain mask on the grid of the scan, or None.
+    mask_file, dseg_file
+        The user's brain mask and segmentation on the grid of the scan, or None.
     metadata
         Sidecar fields that are the same in all files of the scan.
     """
@@ -83,6 +83,7 @@ class Acquisition:
     phase_units: str | None = None
     manufacturer: str | None = None
     mask_file: Path | None = None
+    dseg_file: Path | None = None
     metadata: Metadata = field(default_factory=Metadata, hash=False)
 
     @property

@@ -29,7 +29,12 @@ Files = tuple[Path, ...]
 Sidecars = Mapping[Path, Mapping[str, Any]]
 
 
-def assemble(files: Sequence[Path], bids_dir: Path, mask_file: Path | None = None) -> Acquisition:
+def assemble(
+    files: Sequence[Path],
+    bids_dir: Path,
+    mask_file: Path | None = None,
+    dseg_file: Path | None = None,
+) -> Acquisition:
     """Check the images of one scan and put them in order.
 
     Parameters
@@ -38,8 +43,8 @@ def assemble(files: Sequence[Path], bids_dir: Path, mask_file: Path | None = Non
         All parts and echoes of the scan.
     bids_dir
         Root of the dataset, where inheritance of metadata starts.
-    mask_file
-        The user's mask, which must lie on the grid of the scan.
+    mask_file, dseg_file
+        The user's mask and segmentation, which must lie on the grid of the scan.
 
     Raises
     ------
@@ -49,7 +54,7 @@ def assemble(files: Sequence[Path], bids_dir: Path, mask_file: Path | None = Non
     """
     phase, magnitude, parts = _paired_parts(files)
     sidecars = {path: inherited_metadata(path, bids_dir) for path in phase + magnitude}
-    images.check_same_grid([*phase, *magnitude, *filter(None, [mask_file])])
+    images.check_same_grid([*phase, *magnitude, *filter(None, [mask_file, dseg_file])])
     echo_times_s = _echo_times_s(phase, sidecars)
     _check_companions(phase, magnitude, sidecars)
 
@@ -76,6 +81,7 @@ def assemble(files: Sequence[Path], bids_dir: Path, mask_file: Path | None = Non
         phase_units=None if phase_units is None else str(phase_units),
         manufacturer=None if manufacturer is None else str(manufacturer),
         mask_file=mask_file,
+        dseg_file=dseg_file,
         metadata=_constants(sidecars.values()),
     )
 

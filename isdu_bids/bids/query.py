@@ -12,7 +12,7 @@ from typing import Any
 
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.assembly import assemble
-from isdu_bids.bids.masks import check_pattern, derivative_folders, find_mask
+from isdu_bids.bids.masks import check_pattern, derivative_folders, find_dseg, find_mask
 from isdu_bids.bids.names import parse_name, scan_name
 from isdu_bids.bids.sidecar import read_json
 from isdu_bids.errors import DataError, IsduError, NoInputError, NoMatchError, UsageError
@@ -71,8 +71,8 @@ def find_acquisitions(
         Glob of the user's brain masks, relative to ``bids_dir`` or to one of ``derivatives``, with
         ``{subject} {session} {acquisition} {run}`` filled in.
     derivatives
-        ``PATH`` or ``NAME=PATH`` of derivative datasets, searched for ``desc-brain_mask`` images of
-        the same entities.
+        ``PATH`` or ``NAME=PATH`` of derivative datasets, searched for ``desc-brain_mask`` and
+        ``dseg`` images of the same entities.
 
     Raises
     ------
@@ -95,7 +95,8 @@ def find_acquisitions(
     for name, scan_files in _scans(files):
         try:
             mask_file = find_mask(scan_files[0], bids_dir, mask_pattern, folders)
-            acquisition = assemble(scan_files, bids_dir, mask_file)
+            dseg_file = find_dseg(scan_files[0], folders)
+            acquisition = assemble(scan_files, bids_dir, mask_file, dseg_file)
             if acquisition.name in acquisitions:
                 raise DataError(
                     f"{scan_files[0]} and {acquisitions[acquisition.name].source_files[0]} would "

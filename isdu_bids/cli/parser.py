@@ -18,6 +18,7 @@ from isdu_bids.networks.choices import GRIDS, PRECISIONS
 from isdu_bids.phase.combination import COMBINATION
 from isdu_bids.phase.unwrapping import UNWRAPPING
 from isdu_bids.registry import Registry
+from isdu_bids.segmentation.choices import SEGMENTATIONS
 from isdu_bids.settings import Settings, read_toml
 
 LEVELS = ("participant",)
@@ -98,7 +99,7 @@ def build_parser() -> Parser:
         nargs="+",
         default=[],
         metavar="[NAME=]PATH",
-        help="derivative datasets with brain masks to use",
+        help="derivative datasets with brain masks and segmentations to use",
     )
     group.add_argument(
         "--mask-pattern",
@@ -143,6 +144,19 @@ def build_parser() -> Parser:
         "--uncertainty",
         action="store_true",
         help="write a map of the standard deviation of the susceptibility",
+    )
+    group.add_argument(
+        "--segmentation",
+        choices=SEGMENTATIONS,
+        default=default.segmentation,
+        help="network that labels the regions; auto: SynthSeg where its weights are found, else "
+        "the small one of this package (default: %(default)s)",
+    )
+    group.add_argument(
+        "--synthseg-weights",
+        type=Path,
+        metavar="PATH",
+        help="SynthSeg's official .h5 file or its folder (default: $FREESURFER_HOME/models)",
     )
     group.add_argument(
         "--reference",

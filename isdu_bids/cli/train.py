@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 import torch
 
+from isdu_bids.errors import UsageError
 from isdu_bids.images import load_labels
 from isdu_bids.physics.device import resolve_device
+from isdu_bids.settings import read_toml
 from isdu_bids.simulation.susceptibility import check_labels
-from isdu_bids.training.config import load_config
-from isdu_bids.training.dry_run import measure_cost
+from isdu_bids.training.config import parse_config
+from isdu_bids.training.dry_run import measure_cost, measure_segmentation_cost
+from isdu_bids.training.segmentation import parse_segmentation_config, train_segmentation
 from isdu_bids.training.trainer import SCANS_FOLDER, train
+
+#: What a recipe trains, by its key ``task``.
+TASKS = ("inversion", "segmentation")
 
 
 def run_training(
@@ -25,15 +32,36 @@ def run_training(
     warm_start: Path | None = None,
     dry_run: bool = False,
 ) -> str:
-    """Train, and return the path of the weights; a dry run returns the cost."""
-    config = load_config(config_file)
+    """Train, and return the path of the weights; a dry run returns the cost.
+
+    Raises
+    ------
+    UsageError
+        If the recipe cannot be used.
+    """
+    content, origin = read_toml(config_file), str(config_file)
+    task = content.pop("task", TASKS[0])
+    if task not in TASKS:
+        raise UsageError(f"{origin}: task = {task!r} is unknown; known are {', '.join(TASKS)}")
+    if task == "segmentation" and warm_start:
+        raise UsageError("--warm-start copies the iterations of an ISDU-QSMNet; leave it out")
     resolved = str(resolve_device(device))
+    if task == "segmentation":
+        recipe = parse_segmentation_config(content, origin)
+        heads = [load_head(file).to(resolved) for file in head_files]
+        if dry_run:
+            voxels = prod(recipe.contrast.size)
+            return (
+                f"voxels per step  {voxels:,}\n{measure_segmentation_cost(recipe, heads, resolved)}"
+            )
+        others = [load_head(file).to(resolved) for file in validation_files]
+        return str(train_segmentation(recipe, heads, others, folder, device=resolved))
+    config = parse_config(content, origin)
     heads = [load_head(file) for file in head_files]
     if dry_run:
         return str(measure_cost(config, heads, folder / SCANS_FOLDER, resolved))
-    validation_heads = [load_head(file) for file in validation_files]
-    return str(train(config, heads, validation_heads, folder, device=resolved,
-                     warm_start=warm_start))  # fmt: skip
+    others = [load_head(file) for file in validation_files]
+    return str(train(config, heads, others, folder, device=resolved, warm_start=warm_start))
 
 
 def load_head(file: Path) -> torch.Tensor:

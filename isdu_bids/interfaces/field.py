@@ -107,6 +107,7 @@ class MaskBrain(Step):
                     np.nan_to_num(phase), magnitude.data, inputs.echo_times_s, finite
                 ),
                 voxel_size_mm=voxel_size_mm(magnitude.affine),
+                affine=magnitude.affine,
             )
             text = f"The mask is the {method.description}"
             self._note(

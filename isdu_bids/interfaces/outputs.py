@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
 
 from isdu_bids import images
 from isdu_bids.bids.acquisition import Acquisition
@@ -19,8 +26,10 @@ from isdu_bids.bids.sidecar import write_json
 from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import Notes, Step
 from isdu_bids.quality.measures import measure_scan
+from isdu_bids.quality.segmentation import measure_segmentation
 from isdu_bids.reports.figures import ScanFigures, draw_figures
 from isdu_bids.reports.methods_text import citation
+from isdu_bids.segmentation.statistics import STATISTICS_COLUMNS
 from isdu_bids.units import ppm_to_hz
 
 
@@ -43,6 +52,8 @@ def _arrays(inputs: Any) -> dict[str, np.ndarray[Any, Any]]:
 
 
 class _QualityInput(_ScanMapsInput):
+    regions = File(exists=True, desc="JSON of MeasureRegions")
+    volumes = File(exists=True, desc="JSON of SegmentMagnitude")
     echo_times_s = traits.List(traits.Float, mandatory=True)
     b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
 
@@ -63,6 +74,10 @@ class MeasureQuality(Step):
             voxel_size_mm=voxel_size_mm(images.load_volume(self.inputs.chi_ppm).affine),
             b0_direction=self.inputs.b0_direction,
         )
+        if isdefined(self.inputs.regions):
+            table = json.loads(Path(self.inputs.regions).read_text())
+            volumes = json.loads(Path(self.inputs.volumes).read_text())
+            measures |= measure_segmentation(table, **with_labels(volumes))
         path = Path(runtime.cwd) / "measures.json"
         finite = {  # JSON has no NaN
             name: None if isinstance(v, float) and not isfinite(v) else v
@@ -78,6 +93,7 @@ class _FiguresInput(_ScanMapsInput):
     output_dir = traits.Str(mandatory=True)
     wrapped = File(exists=True, mandatory=True)
     unwrapped = File(exists=True, mandatory=True)
+    labels = File(exists=True)
 
 
 class _FiguresOutput(TraitedSpec):
@@ -92,8 +108,10 @@ class DrawFigures(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
+        labels = images.load_volume(inputs.labels).data if isdefined(inputs.labels) else None
         scan = ScanFigures(
             **_arrays(inputs),
+            labels=None if labels is None else labels.astype(np.int32),
             wrapped_rad=images.load_stack([inputs.wrapped]).data,
             unwrapped_rad=images.load_stack([inputs.unwrapped]).data,
             affine=images.load_volume(inputs.chi_ppm).affine,
@@ -117,6 +135,8 @@ class _WriteInput(_ScanMapsInput):
     r2star = File(exists=True)
     t2star = File(exists=True)
     s0 = File(exists=True)
+    labels = File(exists=True)
+    regions = File(exists=True)
     measures = File(exists=True, mandatory=True)
     notes = traits.List(File(exists=True), mandatory=True)
 
@@ -158,6 +178,19 @@ class WriteDerivatives(Step):
             if path := getattr(inputs, key) or None:
                 write(key, images.load_volume(path).data)
 
+        regions = None
+        if isdefined(inputs.labels):
+            labels = images.load_volume(inputs.labels).data.astype(np.int16)
+            regions = json.loads(Path(inputs.regions).read_text())
+            write("dseg", labels)
+            write_output(output_dir, scan, "dseg_labels", label_table(regions))
+            described = {**STATISTICS_COLUMNS, **sidecar("stats", notes)}
+            write_output(output_dir, scan, "stats", regions, sidecar=described)
+            if notes.summary["csf_reference"]["n_voxels"]:
+                inside = maps["eroded_mask"] > 0
+                offset = notes.summary["csf_reference"]["mean_ppm"]
+                write("chi_csf", np.where(inside, maps["chi_ppm"] - offset, 0))
+
         measures = json.loads(Path(inputs.measures).read_text())
         path = summary_path(output_dir, scan)
         write_json(
@@ -173,6 +206,7 @@ class WriteDerivatives(Step):
                     "scanner": scanner(scan),
                 },
                 "measures": measures,
+                "regions": regions,
                 **asdict(notes),
             },
         )
@@ -184,6 +218,21 @@ def scanner(scan: Acquisition) -> str:
     """Manufacturer and model, as far as the sidecars tell."""
     names = (scan.metadata.get("Manufacturer"), scan.metadata.get("ManufacturersModelName"))
     return " ".join(str(name) for name in names if name) or "not stated"
+
+
+def label_table(regions: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """Names of the labels, as a table beside the segmentation."""
+    rows = zip(regions["index"], regions["name"], strict=True)
+    named = [(index, name) for index, name in rows if index is not None]
+    return {"index": [index for index, _ in named], "name": [name for _, name in named]}
+
+
+def with_labels(volumes: Mapping[str, Any]) -> dict[str, Any]:
+    """Labels as numbers again, which JSON keeps as text."""
+    return {
+        name: {int(label): v for label, v in value.items()} if isinstance(value, dict) else value
+        for name, value in volumes.items()
+    }
 
 
 def sidecar(key: str, notes: Notes) -> dict[str, Any]:
@@ -205,4 +254,24 @@ def sidecar(key: str, notes: Notes) -> dict[str, Any]:
         weights = {"weights": "Weights", "weights_sha256": "WeightsSHA256"}
         weights["weights_description"] = "WeightsDescription"
         fields |= {new: facts[old] for old, new in weights.items() if old in facts}
+    if key == "chi_csf":
+        fields |= _reference_fields(facts["csf_reference"])
+    if key in ("dseg", "stats"):
+        names = {"segmentation": "Segmentation", "segmentation_sha256": "WeightsSHA256"}
+        names |= {"segmentation_official": "OfficialWeights", "segmentation_device": "Device"}
+        fields |= {new: facts[old] for old, new in names.items() if facts.get(old) is not None}
+    if key == "stats":
+        fields |= {
+            "BrainReference": _reference_fields(facts["brain_reference"]),
+            "CSFReference": _reference_fields(facts["csf_reference"]),
+        }
     return fields
+
+
+def _reference_fields(reference: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "ReferenceRegion": reference["region"],
+        "ReferenceMeanPpm": reference["mean_ppm"],
+        "ReferenceStandardDeviationPpm": reference["sd_ppm"],
+        "ReferenceNumberOfVoxels": reference["n_voxels"],
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from isdu_bids.errors import DataError
@@ -31,6 +32,7 @@ def magnitude_mask(
     *,
     quality: FloatArray | None = None,
     voxel_size_mm: Sequence[float],
+    affine: npt.ArrayLike | None = None,
     tissue_fraction: float = 0.55,
 ) -> BoolArray:
     """Brain by its magnitude: an inflated surface, cut to tissue and freed of thin links.
@@ -43,6 +45,8 @@ def magnitude_mask(
         Not used.
     voxel_size_mm
         Edge lengths of a voxel in mm.
+    affine
+        Not used.
     tissue_fraction
         A voxel is tissue from this fraction of the mean brain magnitude around it.
 
@@ -51,11 +55,7 @@ def magnitude_mask(
     DataError
         If the magnitude holds nothing, or no brain is found in it.
     """
-    image = np.sqrt(np.mean(np.nan_to_num(magnitude) ** 2, axis=0, dtype=np.float32))
-    if not image.any():
-        raise DataError(
-            "the magnitude is zero everywhere; check the part-mag files, or give a mask"
-        )
+    image = combined_echoes(magnitude)
     even = _even_out(image, image > _head_threshold(image), voxel_size_mm)
     inside = brain_surface_mask(even, voxel_size_mm)
     tissue = (_even_out(even, inside, voxel_size_mm) > tissue_fraction) & inside
@@ -74,6 +74,7 @@ def quality_mask(
     *,
     quality: FloatArray | None = None,
     voxel_size_mm: Sequence[float],
+    affine: npt.ArrayLike | None = None,
     threshold: float = 0.4,
 ) -> BoolArray:
     """Voxels of reliable phase, as one solid piece: tissue of the whole head, scalp included.
@@ -86,6 +87,8 @@ def quality_mask(
         Quality of the phase in [0, 1], shape ``(x, y, z)``.
     voxel_size_mm
         Edge lengths of a voxel in mm.
+    affine
+        Not used.
     threshold
         Lowest quality that counts as reliable.
 
@@ -107,6 +110,7 @@ def combined_mask(
     *,
     quality: FloatArray | None = None,
     voxel_size_mm: Sequence[float],
+    affine: npt.ArrayLike | None = None,
     tissue_fraction: float = 0.55,
     threshold: float = 0.2,
 ) -> BoolArray:
@@ -116,12 +120,35 @@ def combined_mask(
 
     Parameters
     ----------
-    magnitude, quality, voxel_size_mm, tissue_fraction
+    magnitude, quality, voxel_size_mm, affine, tissue_fraction
         As in :func:`magnitude_mask` and :func:`quality_mask`.
     threshold
         Lowest quality that counts as reliable.
     """
     brain = magnitude_mask(magnitude, voxel_size_mm=voxel_size_mm, tissue_fraction=tissue_fraction)
+    return without_unreliable_rim(brain, quality, threshold, voxel_size_mm)
+
+
+def combined_echoes(magnitude: FloatArray) -> FloatArray:
+    """Root mean square over the echoes of ``(echo, x, y, z)``.
+
+    Raises
+    ------
+    DataError
+        If the magnitude holds nothing.
+    """
+    image = np.sqrt(np.mean(np.nan_to_num(magnitude) ** 2, axis=0, dtype=np.float32))
+    if not image.any():
+        raise DataError(
+            "the magnitude is zero everywhere; check the part-mag files, or give a mask"
+        )
+    return image
+
+
+def without_unreliable_rim(
+    brain: BoolArray, quality: FloatArray | None, threshold: float, voxel_size_mm: Sequence[float]
+) -> BoolArray:
+    """Brain less the parts near its rim where the phase is unreliable, in one piece."""
     reliable = brain & (_needed(quality) > threshold)
     smooth = close_gaps(reliable, 1.5 * max(voxel_size_mm), voxel_size_mm) & brain
     return fill_holes(largest_component(smooth))

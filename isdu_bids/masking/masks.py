@@ -1,7 +1,7 @@
 """Mask methods by name.
 
-Each takes ``(magnitude, *, quality=None, voxel_size_mm)`` and returns a boolean volume; ``quality``
-comes from :func:`isdu_bids.phase.romeo.voxel_quality`, which needs no mask.
+Each takes ``(magnitude, *, quality=None, voxel_size_mm, affine=None)`` and returns a boolean
+volume; ``quality`` comes from :func:`isdu_bids.phase.romeo.voxel_quality`, which needs no mask.
 """
 
 from __future__ import annotations
@@ -27,5 +27,11 @@ MASKS = Registry(
         "isdu_bids.masking.brain:quality_mask",
         "part of the head where the phase is reliable, scalp included",
         "10.1002/mrm.28563",
+    ),
+    Method(
+        "deepbet",
+        "isdu_bids.masking.deepbet:deepbet_mask",
+        "brain and its fluid by the network deepbet, less its rim where the phase is unreliable",
+        "10.1016/j.compbiomed.2024.108845",
     ),
 )

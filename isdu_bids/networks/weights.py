@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -16,6 +14,7 @@ from safetensors.torch import save_file
 
 from isdu_bids.errors import DataError
 from isdu_bids.networks.unrolled import Architecture, ISDUQSMNet
+from isdu_bids.packaged import WEIGHTS_FOLDER, file_sha256
 
 #: Normalisation of the published checkpoints (float32 constants of their training statistics).
 PUBLISHED_CHI_MEAN_PPM, PUBLISHED_CHI_STD_PPM = -0.002703, 0.02892724
@@ -57,9 +56,8 @@ def save_weights(
 
 def available_weights() -> dict[str, Path]:
     """Weights by name: those that come with the package, and those that the user added."""
-    packaged = Path(str(files("isdu_bids") / "data" / "weights"))
-    found = [*user_folder().glob("*.safetensors"), *packaged.glob("*.safetensors")]
-    return {path.stem: path for path in sorted(found, key=lambda path: path.parent == packaged)}
+    packaged = WEIGHTS_FOLDER.glob("isdu_*.safetensors")  # those of other networks lie there too
+    return {path.stem: path for path in (*user_folder().glob("*.safetensors"), *packaged)}
 
 
 def recorded_sha256(name: str) -> str | None:
@@ -165,7 +163,7 @@ def weights_path(name_or_path: str | Path) -> Path:
 
 def weights_sha256(name_or_path: str | Path) -> str:
     """SHA-256 of a weights file, which identifies it in every sidecar."""
-    return hashlib.sha256(weights_path(name_or_path).read_bytes()).hexdigest()
+    return file_sha256(weights_path(name_or_path))
 
 
 def _load_own(path: Path) -> tuple[ISDUQSMNet, str, float | None]:

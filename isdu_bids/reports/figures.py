@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from isdu_bids.reports.mosaic import Row, View, Volume, to_ras
-from isdu_bids.reports.page import Panel, Scale, draw_contours, draw_mosaic, draw_page, save_figure
+from isdu_bids.reports.mosaic import PLANES, Row, View, Volume, to_ras
+from isdu_bids.reports.page import Panel, Scale, draw_contours, draw_page, save_figure
+from isdu_bids.reports.regions import DEEP_NUCLEI, STRUCTURES
 from isdu_bids.units import ppm_to_hz
 
 #: Fixed windows, so that scans can be compared at a glance. Fields are in ppm of B0, shown in Hz.
@@ -45,8 +46,8 @@ class ScanFigures:
         Voxel to world (RAS+, mm), shape ``(4, 4)``.
     field_strength_t, echo_times_s
         For units and captions.
-    dseg
-        Labels of a segmentation on the same grid, 0 is background.
+    labels
+        FreeSurfer's numbers on the same grid, 0 is background; None: not segmented.
     """
 
     magnitude: Volume
@@ -61,7 +62,7 @@ class ScanFigures:
     affine: npt.ArrayLike
     field_strength_t: float
     echo_times_s: Sequence[float]
-    dseg: Volume | None = None
+    labels: Volume | None = None
 
     def in_ras(self) -> ScanFigures:
         """Turn the voxel axes to those nearest to right, anterior, superior."""
@@ -95,17 +96,19 @@ def draw_figures(scan: ScanFigures, folder: Path, stem: str) -> list[Path]:
     view = View.around(scan.brain_mask, scan.affine)
     paths = []
     for name, draw in _FIGURES.items():
-        if name == "desc-labels_dseg" and scan.dseg is None:
+        path = folder / f"{stem}_{name}.png"
+        if draw is _regions and scan.labels is None:
+            path.unlink(missing_ok=True)  # an earlier run's, which the report would show
             continue
-        paths.append(folder / f"{stem}_{name}.png")
-        save_figure(draw(scan, view), paths[-1])
+        save_figure(draw(scan, view), path)
+        paths.append(path)
     return paths
 
 
 def _magnitude(scan: ScanFigures, view: View) -> Figure:
     figure, axes, rows = _first_magnitude(scan, view, f"Magnitude, {_te(scan, 0)}")
     for mask, color in ((scan.brain_mask, _BRAIN_COLOR), (scan.eroded_mask, _ERODED_COLOR)):
-        draw_contours(axes, view, [replace(row, volume=mask) for row in rows], color)
+        draw_contours(axes, view, _showing(mask, rows), color)
     lines = [Line2D([], [], color=color) for color in (_BRAIN_COLOR, _ERODED_COLOR)]
     names = ["brain mask", "eroded mask, where the map is valid"]
     figure.legend(lines, names, loc="upper right", ncols=2, frameon=False, fontsize=9)
@@ -183,14 +186,28 @@ def _histogram(scan: ScanFigures, view: View) -> Figure:
     return figure
 
 
-def _labels(scan: ScanFigures, view: View) -> Figure:
-    assert scan.dseg is not None
-    figure, axes, rows = _first_magnitude(scan, view, "Labels on the magnitude")
-    _, ranks = np.unique(scan.dseg, return_inverse=True)
-    colors = np.where(scan.dseg > 0, ranks.reshape(scan.dseg.shape) % 20, np.nan)
-    label_scale = Scale("", 0, 19, "tab20")
-    overlay = [replace(row, volume=colors) for row in rows]
-    draw_mosaic(axes, view, overlay, label_scale, alpha=0.45)
+def _regions(scan: ScanFigures, view: View) -> Figure:
+    assert scan.labels is not None
+    rows = _through_nuclei(scan.labels, view)
+    combined = np.sqrt(np.mean(scan.magnitude**2, axis=0))
+    relative = combined / _percentile(combined[view.box], 99.5)
+    chi = _masked(scan.chi_ppm, scan.eroded_mask)
+    figure, both_axes = draw_page(
+        view,
+        Panel("Regions on the magnitude", _showing(relative, rows), Scale("", 0.0, 1.0)),
+        Panel(
+            "Regions on the susceptibility",
+            _showing(chi, rows),
+            Scale("ppm", -CHI_WINDOW_PPM, CHI_WINDOW_PPM),
+        ),
+    )
+    for structure in STRUCTURES:
+        outlined = _showing(np.isin(scan.labels, structure.labels), rows)
+        for axes in both_axes:
+            draw_contours(axes, view, outlined, structure.colour)
+    lines = [Line2D([], [], color=structure.colour) for structure in STRUCTURES]
+    names = [structure.name for structure in STRUCTURES]
+    figure.legend(lines, names, loc="upper right", frameon=False, fontsize=7, handlelength=1)
     return figure
 
 
@@ -203,7 +220,7 @@ _FIGURES: dict[str, Callable[[ScanFigures, View], Figure]] = {
     "desc-local_fieldmap": _local_field,
     "desc-mosaic_Chimap": _chi,
     "desc-histogram_Chimap": _histogram,
-    "desc-labels_dseg": _labels,
+    "desc-regions_dseg": _regions,
 }
 
 
@@ -229,6 +246,26 @@ def _three_planes(volume: Volume, view: View) -> list[Row]:
         Row(volume, "coronal", np.linspace(0.15, 0.85, n_across)),
         Row(volume, "sagittal", np.linspace(0.2, 0.8, n_sagittal)),
     ]
+
+
+def _through_nuclei(labels: Volume, view: View) -> list[Row]:
+    """Two axial and two coronal rows from end to end of the deep nuclei."""
+    shown = labels[view.box]
+    nuclei = np.nonzero(np.isin(shown, [label for s in DEEP_NUCLEI for label in s.labels]))
+    rows = []
+    for plane in ("axial", "coronal"):
+        axis, *_ = PLANES[plane]
+        first, last = (0.3, 0.7)
+        if nuclei[axis].size:
+            ends = np.percentile(nuclei[axis], (5, 95))  # stray voxels do not count
+            first, last = ends / max(shown.shape[axis] - 1, 1)
+        fractions = np.linspace(first, last, 4)
+        rows += [Row(labels, plane, fractions[:2]), Row(labels, plane, fractions[2:])]
+    return rows
+
+
+def _showing(volume: Volume, rows: Sequence[Row]) -> list[Row]:
+    return [replace(row, volume=volume) for row in rows]
 
 
 def _masked(volume: Volume, mask: Volume) -> Volume:

@@ -36,6 +36,7 @@ def field_errors(
     max_background_ppm: float,
     max_structured_ppm: float = 0.0,
     max_echo_time_s: float = 0.0,
+    max_rim_noise: float = 0.0,
 ) -> torch.Tensor:
     """Noise that follows the magnitude, and what background removal leaves (ppm).
 
@@ -53,6 +54,8 @@ def field_errors(
         Largest standard deviations, see `isdu_bids.simulation.patches.PatchSettings`.
     max_echo_time_s
         Longest echo time: noise grows as ``exp(TE R2*)`` where iron shortens T2*.
+    max_rim_noise
+        How many times more noise the mask's outermost voxels have than its depth, at most.
     """
     shape, device = mask.shape, generator.device
     noise = torch.randn(shape, generator=generator, device=device)
@@ -61,6 +64,8 @@ def field_errors(
     if max_echo_time_s > 0:
         decay = uniform(0, max_echo_time_s, generator) * R2STAR_PER_PPM * chi_ppm.abs()
         errors = errors * torch.exp(decay.clamp(max=3))  # later echoes are weighted down
+    if max_rim_noise > 0:
+        errors = errors * (1 + uniform(0, max_rim_noise, generator) * _nearness_to_rim(mask))
     if uniform(0, 1, generator) < 0.5 and not mask.all():
         outside = torch.randn(shape, generator=generator, device=device) * ~mask
         background = convolve(outside, kernel)
@@ -71,6 +76,16 @@ def field_errors(
         structure = multiscale_texture(shape, voxel_size_mm, generator)
         errors = errors + structure * uniform(0, max_structured_ppm, generator)
     return errors
+
+
+def _nearness_to_rim(mask: torch.Tensor, depth_voxels: int = 6) -> torch.Tensor:
+    """1 at the surface of the mask, falling to 0 at a depth; the volume's edge is no surface."""
+    inside = mask.float()[None, None]
+    shells = torch.zeros_like(inside)
+    for _ in range(depth_voxels):
+        shells += inside
+        inside = -F.max_pool3d(-inside, 3, 1, 1)
+    return (1 - shells[0, 0] / depth_voxels).clamp(min=0) ** 2
 
 
 def unwrapping_leftovers(mask: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

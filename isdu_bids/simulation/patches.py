@@ -46,6 +46,9 @@ class PatchSettings:
         Of the anatomy.
     contrast
         Range of the factor by which the susceptibility of a whole patch is scaled.
+    sign_flip_fraction
+        How many patches are negated, which keeps the network close to linear but hides from it
+        that iron is paramagnetic.
     max_noise_ppm
         Largest standard deviation of the field's noise.
     max_background_ppm
@@ -57,6 +60,8 @@ class PatchSettings:
         anisotropy, motion, what phase processing leaves.
     max_echo_time_s
         Longest echo time, over which iron's faster decay amplifies the noise; 0 leaves it white.
+    max_rim_noise
+        How many times more noise there is at the mask's surface than in its depth, at most.
     wrap_fraction
         How many patches hold voxels or small clusters that unwrapping left a turn off.
     gibbs_fraction
@@ -75,12 +80,14 @@ class PatchSettings:
     max_rotation_deg: float = 15.0
     max_scale: float = 0.12
     contrast: tuple[float, float] = (0.7, 1.4)
+    sign_flip_fraction: float = 0.25
     max_noise_ppm: float = 0.005
     max_background_ppm: float = 0.004
     max_structured_ppm: float = 0.0
     cut_fraction: float = 0.0
     context_voxels: int = 12
     max_echo_time_s: float = 0.0
+    max_rim_noise: float = 0.0
     wrap_fraction: float = 0.0
     gibbs_fraction: float = 0.0
     finer_grid: int = 1
@@ -141,6 +148,7 @@ def draw_patch(
         max_background_ppm=settings.max_background_ppm,
         max_structured_ppm=settings.max_structured_ppm,
         max_echo_time_s=settings.max_echo_time_s,
+        max_rim_noise=settings.max_rim_noise,
     )
     if happens(settings.wrap_fraction, generator):
         field = field + unwrapping_leftovers(mask, generator)
@@ -265,6 +273,6 @@ def _rotation(angles_rad: Sequence[float]) -> torch.Tensor:
 
 
 def _contrast(settings: PatchSettings, generator: torch.Generator) -> float:
-    """Overall strength, with either sign, so that the network stays close to linear."""
-    sign = -1.0 if uniform(0, 1, generator) < 0.25 else 1.0
+    """Overall strength, with either sign."""
+    sign = -1.0 if uniform(0, 1, generator) < settings.sign_flip_fraction else 1.0
     return sign * uniform(*settings.contrast, generator)

@@ -76,6 +76,12 @@ class TrainingConfig:
         """Kind of the patches, a key of `SAMPLINGS`."""
         return next(name for name, kind in SAMPLINGS.items() if type(self.patches) is kind)
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What may not change while a run goes on."""
+        names = ("sampling", "architecture", "patches", "seed")
+        return {name: getattr(self, name) for name in names}
+
     def __post_init__(self) -> None:
         choices = {"loss": LOSSES, "schedule": SCHEDULES}
         for name, known in choices.items():
@@ -110,10 +116,10 @@ def parse_config(content: Mapping[str, Any], origin: str) -> TrainingConfig:
         )
     nested: dict[str, type[Any]] = {"architecture": Architecture, "patches": SAMPLINGS[sampling]}
     sections = {
-        name: _build(kind, content.pop(name, {}), f"{origin}: [{name}]")
+        name: build(kind, content.pop(name, {}), f"{origin}: [{name}]")
         for name, kind in nested.items()
     }
-    return _build(TrainingConfig, {**content, **sections}, origin)
+    return build(TrainingConfig, {**content, **sections}, origin)
 
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -121,7 +127,14 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }  # fmt: skip
 
 
-def _build(kind: type[Any], values: Mapping[str, Any], origin: str) -> Any:
+def build(kind: type[Any], values: Mapping[str, Any], origin: str) -> Any:
+    """Build a dataclass from a section of TOML; ``origin`` is named in errors.
+
+    Raises
+    ------
+    UsageError
+        For an unknown key, or a value of the wrong kind.
+    """
     known = {field.name: field for field in fields(kind)}
     for key, value in values.items():
         if key not in known:
@@ -130,10 +143,9 @@ def _build(kind: type[Any], values: Mapping[str, Any], origin: str) -> Any:
         if wanted in _TYPES and not _is_a(value, wanted):
             raise UsageError(f"{origin}: {key} = {value!r} is no {wanted}")
         default = known[key].default
-        if isinstance(default, tuple) and (
-            not isinstance(value, list | tuple) or len(value) != len(default)
-        ):
-            raise UsageError(f"{origin}: {key} = {value!r} is no list of {len(default)} numbers")
+        length = len(default) if isinstance(default, tuple) else 0
+        if length and not _is_list(value, None if wanted.endswith("...]") else length):
+            raise UsageError(f"{origin}: {key} = {value!r} is no list of {length} numbers")
     try:
         return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
     except UsageError as error:
@@ -143,3 +155,7 @@ def _build(kind: type[Any], values: Mapping[str, Any], origin: str) -> Any:
 def _is_a(value: Any, wanted: str) -> bool:
     """Whether a TOML value has the type of a field; to Python a bool is an int, to us it is not."""
     return isinstance(value, _TYPES[wanted]) and (wanted == "bool") == isinstance(value, bool)
+
+
+def _is_list(value: Any, length: int | None) -> bool:
+    return isinstance(value, list | tuple) and length in (None, len(value))

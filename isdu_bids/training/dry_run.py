@@ -5,20 +5,27 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from isdu_bids.segmentation.labels import SYNTHSEG_LABELS
+from isdu_bids.segmentation.region_net import RegionNet
+from isdu_bids.simulation.contrasts import draw_contrast
 from isdu_bids.training.config import TrainingConfig
 from isdu_bids.training.patch_set import PatchSetSettings
 from isdu_bids.training.patch_source import training_patches
+from isdu_bids.training.segmentation import SegmentationConfig, channels
+from isdu_bids.training.segmentation import _step as segmentation_step
 from isdu_bids.training.state import TrainingState
 from isdu_bids.training.trainer import new_network, training_step
 
 _TIMED_STEPS = 2
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True)
@@ -67,26 +74,61 @@ def measure_cost(
         )
     state = TrainingState.new(config, new_network(config, device, None), device)
     source = training_patches(config, heads[:1], scans, device)
+    return _measured(
+        state.network,
+        config.steps,
+        lambda step: source.draw(step, state.generator),
+        lambda patches: training_step(state, config, patches),
+        device,
+    )
+
+
+def measure_segmentation_cost(
+    config: SegmentationConfig, heads: Sequence[torch.Tensor], device: str = "cpu"
+) -> Cost:
+    """Count and time a few steps of a segmentation network; nothing is kept."""
+    network = RegionNet(SYNTHSEG_LABELS, config.features).to(device)
+    network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    state = TrainingState.new(config, network, device)
+    channel_of = channels(network.labels, device)
+
+    def draw(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        image, labels = draw_contrast(heads[0], state.generator, config.contrast)
+        return image, channel_of[labels]
+
+    return _measured(
+        network, config.steps, draw, lambda drawn: segmentation_step(state, config, *drawn), device
+    )
+
+
+def _measured(
+    network: torch.nn.Module,
+    steps: int,
+    draw: Callable[[int], Drawn],
+    train_on: Callable[[Drawn], float],
+    device: str,
+) -> Cost:
+    """Count the first step, which also pays for set-up, and time the next ones."""
     counter = FlopCounterMode(display=False)
-    patches = source.draw(0, state.generator)
-    with counter:  # also the step that pays for first-time set-up
-        training_step(state, config, patches)
-    total = patches_only = 0.0
+    drawn = draw(0)
+    with counter:
+        train_on(drawn)
+    total = drawing = 0.0
     for step in range(1, 1 + _TIMED_STEPS):
         start = time.perf_counter()
-        patches = source.draw(step, state.generator)
-        drawn = time.perf_counter()
-        training_step(state, config, patches)  # ends with the loss on the CPU: all is done
+        drawn = draw(step)
+        middle = time.perf_counter()
+        train_on(drawn)  # ends with the loss on the CPU: all is done
         total += time.perf_counter() - start
-        patches_only += drawn - start
+        drawing += middle - start
     seconds = total / _TIMED_STEPS
     return Cost(
-        parameters=sum(p.numel() for p in state.network.parameters()),
+        parameters=sum(p.numel() for p in network.parameters()),
         flop_per_step=counter.get_total_flops(),
         memory_gb=_peak_memory_gb(device),
         seconds_per_step=seconds,
-        patch_seconds_per_step=patches_only / _TIMED_STEPS,
-        hours=config.steps * seconds / 3600,
+        patch_seconds_per_step=drawing / _TIMED_STEPS,
+        hours=steps * seconds / 3600,
     )
 
 

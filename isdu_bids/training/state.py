@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from isdu_bids.errors import UsageError
-from isdu_bids.networks.unrolled import ISDUQSMNet
-from isdu_bids.training.config import TrainingConfig
+from isdu_bids.training.recipe import Recipe
+
+Network = TypeVar("Network", bound=torch.nn.Module)
 
 
 @dataclass
-class TrainingState:
+class TrainingState(Generic[Network]):
     """Network, optimiser, random numbers and progress.
 
     Attributes
@@ -27,25 +29,25 @@ class TrainingState:
         Source of the patches; torch's global one (dropout) is saved beside it.
     step
         Adam steps done.
-    best_nrmse, n_since_best
-        Best validation (%), and validations after it.
+    best_score, n_since_best
+        Best (lowest) validation, and validations after it.
     """
 
-    network: ISDUQSMNet
+    network: Network
     average: AveragedModel
     optimiser: torch.optim.Adam
     generator: torch.Generator
     step: int = 0
-    best_nrmse: float = math.inf
+    best_score: float = math.inf
     n_since_best: int = 0
 
     @property
-    def averaged(self) -> ISDUQSMNet:
+    def averaged(self) -> Network:
         """The network that is validated and saved."""
-        return cast(ISDUQSMNet, self.average.module)
+        return cast(Network, self.average.module)
 
     @classmethod
-    def new(cls, config: TrainingConfig, network: ISDUQSMNet, device: str) -> TrainingState:
+    def new(cls, config: Recipe, network: Network, device: str) -> TrainingState[Network]:
         """State before the first step."""
         average = AveragedModel(
             network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay), use_buffers=True
@@ -54,7 +56,7 @@ class TrainingState:
         generator = torch.Generator(device).manual_seed(config.seed)
         return cls(network, average, optimiser, generator)
 
-    def save(self, path: Path, config: TrainingConfig) -> None:
+    def save(self, path: Path, config: Recipe) -> None:
         """Write the state, with the configuration that it belongs to."""
         content = {
             "network": self.network.state_dict(),
@@ -64,15 +66,15 @@ class TrainingState:
             "device": self.generator.device.type,
             "global_generators": _global_generators(self.generator.device),
             "step": self.step,
-            "best_nrmse": self.best_nrmse,
+            "best_score": self.best_score,
             "n_since_best": self.n_since_best,
-            "config": {**asdict(config), "sampling": config.sampling},
+            "config": _plain(config.identity),
         }
         partial = path.with_name(f"{path.name}.part")  # a job killed while writing keeps the old
         torch.save(content, partial)
         partial.replace(path)
 
-    def restore(self, path: Path, config: TrainingConfig) -> None:
+    def restore(self, path: Path, config: Recipe) -> None:
         """Continue from a file; files of older versions lack the newer keys.
 
         Raises
@@ -95,11 +97,11 @@ class TrainingState:
             if device.type == "cuda":
                 torch.cuda.set_rng_state(states[1], device)
         self.step = int(content["step"])
-        self.best_nrmse = float(content.get("best_nrmse", math.inf))
+        self.best_score = float(content.get("best_score", content.get("best_nrmse", math.inf)))
         self.n_since_best = int(content.get("n_since_best", 0))
 
 
-def check_same_run(saved: dict[str, Any], config: TrainingConfig, path: Path) -> None:
+def check_same_run(saved: dict[str, Any], config: Recipe, path: Path) -> None:
     """Refuse to continue with another network or other data; steps and rates may change.
 
     Raises
@@ -107,15 +109,23 @@ def check_same_run(saved: dict[str, Any], config: TrainingConfig, path: Path) ->
     UsageError
         Naming the first key that differs.
     """
-    present = asdict(config)
-    _check("sampling", saved["sampling"], config.sampling, path)
-    for section in ("architecture", "patches"):
+    present = _plain(config.identity)
+    for key, section in config.identity.items():
+        if not is_dataclass(section):
+            _check(key, saved[key], section, path)
+            continue
         # what a file of an older version does not mention had its default
-        default = asdict(type(getattr(config, section))())
-        before = {**default, **saved[section]}
-        for key in sorted(before.keys() | present[section].keys()):
-            _check(f"[{section}] {key}", before.get(key), present[section].get(key), path)
-    _check("seed", saved["seed"], config.seed, path)
+        before = {
+            **asdict(type(section)()),  # type: ignore[misc]
+            **saved[key],
+        }
+        for name in sorted(before.keys() | present[key].keys()):
+            _check(f"[{key}] {name}", before.get(name), present[key].get(name), path)
+
+
+def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: asdict(v) if is_dataclass(v) and not isinstance(v, type) else v
+            for k, v in identity.items()}  # fmt: skip
 
 
 def _check(key: str, before: Any, now: Any, path: Path) -> None:

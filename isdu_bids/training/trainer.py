@@ -6,7 +6,6 @@ import csv
 import logging
 import time
 from collections.abc import Sequence
-from math import cos, pi
 from pathlib import Path
 
 import torch
@@ -14,9 +13,11 @@ import torch
 from isdu_bids.networks.unrolled import Architecture, ISDUQSMNet
 from isdu_bids.networks.weights import load_weights, save_weights
 from isdu_bids.simulation.patches import Patch
+from isdu_bids.training.allocator import keep_freed_memory
 from isdu_bids.training.config import TrainingConfig
 from isdu_bids.training.losses import paper_loss, susceptibility_loss
 from isdu_bids.training.patch_source import training_patches, validation_patches
+from isdu_bids.training.recipe import learning_rate
 from isdu_bids.training.state import TrainingState
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ def train(
     UsageError
         If the folder holds a run with another network, other patches or another seed.
     """
+    keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
     state = TrainingState.new(config, new_network(config, device, warm_start), device)
     if (folder / STATE_FILE).exists():
@@ -83,8 +85,8 @@ def train(
         description = f"{state.step} steps, seed {config.seed}"
         save_weights(folder / WEIGHTS_FILE, network, description)
         state.n_since_best += 1
-        if nrmse < state.best_nrmse:
-            state.best_nrmse, state.n_since_best = nrmse, 0
+        if nrmse < state.best_score:
+            state.best_score, state.n_since_best = nrmse, 0
             save_weights(folder / BEST_FILE, network, description)
         state.save(folder / STATE_FILE, config)
         left_h = (config.steps - state.step) * seconds / 3600
@@ -94,7 +96,7 @@ def train(
     return folder / WEIGHTS_FILE
 
 
-def is_finished(state: TrainingState, config: TrainingConfig) -> bool:
+def is_finished(state: TrainingState[ISDUQSMNet], config: TrainingConfig) -> bool:
     """Whether all steps are done, or validation has not improved for too long."""
     out_of_patience = 0 < config.patience <= state.n_since_best
     return state.step >= config.steps or out_of_patience
@@ -117,16 +119,9 @@ def copy_first_iteration(trained: ISDUQSMNet, network: ISDUQSMNet) -> None:
     network.log_lambdas.data[:] = trained.log_lambdas.data[0]
 
 
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Learning rate of a step, see `TrainingConfig.schedule`."""
-    rise = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    if config.schedule == "cosine":
-        return config.learning_rate * rise * (1 + cos(pi * step / config.steps)) / 2
-    fall = (config.steps - step) / max(1, config.decay_steps)
-    return config.learning_rate * min(rise, fall)
-
-
-def training_step(state: TrainingState, config: TrainingConfig, patches: Sequence[Patch]) -> float:
+def training_step(
+    state: TrainingState[ISDUQSMNet], config: TrainingConfig, patches: Sequence[Patch]
+) -> float:
     """One Adam step; returns the loss."""
     # The last steps see the statistics that inference will use, not those of one patch.
     state.network.train(state.step < config.steps - config.decay_steps)
@@ -173,7 +168,12 @@ def validation_nrmse(network: ISDUQSMNet, patches: Sequence[Patch]) -> float:
 
 
 def _log(
-    folder: Path, state: TrainingState, loss: float, nrmse: float, rate: float, progress: str
+    folder: Path,
+    state: TrainingState[ISDUQSMNet],
+    loss: float,
+    nrmse: float,
+    rate: float,
+    progress: str,
 ) -> None:
     lambdas = [round(float(value), 4) for value in state.averaged.lambdas.detach()]
     logger.info(

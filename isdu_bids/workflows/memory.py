@@ -7,6 +7,7 @@ from math import prod
 
 _GIGABYTE = 1e9
 _IMPORTS_GB = 0.4  # torch, numba and Nipype in a worker
+_SEGMENTATION_GB = 4.0  # on a 1 mm grid whatever the scan's; SynthSeg with mirroring needs more
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Memory:
     field_gb: float
     background_gb: float
     inversion_gb: float
+    segmentation_gb: float
 
 
 def estimate_memory(shape: tuple[int, int, int], n_echoes: int) -> Memory:
@@ -31,4 +33,5 @@ def estimate_memory(shape: tuple[int, int, int], n_echoes: int) -> Memory:
         field_gb=step(4 * (12 * n_echoes + 30)),
         background_gb=step(4 * 60),
         inversion_gb=step(4 * 200),
+        segmentation_gb=_SEGMENTATION_GB + step(4 * 10),
     )

@@ -19,7 +19,10 @@ from isdu_bids.interfaces.field import (
     RemoveBackground,
 )
 from isdu_bids.interfaces.outputs import DrawFigures, MeasureQuality, WriteDerivatives
+from isdu_bids.interfaces.regions import MeasureRegions, SegmentMagnitude
 from isdu_bids.networks.weights import weights_path, weights_sha256
+from isdu_bids.packaged import file_sha256
+from isdu_bids.segmentation.choose import network_file
 from isdu_bids.settings import Settings
 from isdu_bids.workflows.memory import Memory
 
@@ -187,7 +190,9 @@ def init_scan_wf(
         (chi, reference, [("chi_ppm", "chi_ppm")]),
     ])  # fmt: skip
     steps.append(reference)
+    segmented = bool(acquisition.dseg_file) or settings.segmentation != "none"
 
+    relaxation = None
     if len(echo_times_s) >= MIN_RELAXATION_ECHOES:
         relaxation = pe.Node(
             MapRelaxation(echo_times_s=echo_times_s, method=settings.relaxation),
@@ -202,6 +207,36 @@ def init_scan_wf(
         ])  # fmt: skip
         if settings.reference == "csf":
             workflow.connect(relaxation, "r2star", reference, "r2star")
+
+    if segmented:
+        if acquisition.dseg_file:
+            labelling = {"dseg_file": str(acquisition.dseg_file)}
+        else:
+            network = network_file(settings.segmentation, settings.synthseg_weights)
+            labelling = {"weights": str(network), "weights_sha256": file_sha256(network)}
+        segmentation = pe.Node(
+            SegmentMagnitude(**labelling, **gpu),
+            name="segmentation",
+            mem_gb=memory.segmentation_gb,
+            n_procs=threads,
+        )
+        regions = pe.Node(MeasureRegions(dseg_file=labelling.get("dseg_file")), name="regions", mem_gb=memory.load_gb)
+        steps += [segmentation, regions]
+        workflow.connect([
+            (load, segmentation, [("magnitude", "magnitude")]),
+            (segmentation, regions, [("labels", "labels")]),
+            (local, regions, [("mask", "mask")]),
+            (reference, regions, [("chi_ppm", "chi_ppm")]),
+            (segmentation, quality, [("volumes", "volumes")]),
+            (regions, quality, [("regions", "regions")]),
+            (segmentation, figures, [("labels", "labels")]),
+            (segmentation, write, [("labels", "labels")]),
+            (regions, write, [("regions", "regions")]),
+        ])  # fmt: skip
+        if not acquisition.dseg_file:
+            workflow.connect(segmentation, "posterior", regions, "posterior")
+        if relaxation is not None:
+            workflow.connect(relaxation, "r2star", regions, "r2star")
 
     notes = pe.Node(Merge(len(steps)), name="notes", run_without_submitting=True)
     for index, step in enumerate(steps, start=1):

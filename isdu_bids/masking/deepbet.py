@@ -1,0 +1,99 @@
+"""Brain mask by deepbet, a network for T1-weighted heads that knows gradient-echo ones as well.
+
+An optional package: it brings its weights along and needs no network connection.
+
+References
+----------
+Fisch et al. 2024, doi:10.1016/j.compbiomed.2024.108845.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from itertools import permutations
+
+import numpy as np
+import numpy.typing as npt
+
+from isdu_bids.errors import DataError, UsageError
+from isdu_bids.geometry import voxel_size_mm as edges_mm
+from isdu_bids.masking.brain import combined_echoes, without_unreliable_rim
+from isdu_bids.masking.morphology import BoolArray, fill_holes, largest_component
+from isdu_bids.masking.surface import FloatArray
+
+#: Least edge of what the network sees. It stretches every volume to a cube, so a slab would turn
+#: into a misshapen head: padding raises Dice from 0.93 to 0.98 on slabs of 74 mm.
+_VIEW_MM = 250.0
+
+
+def deepbet_mask(
+    magnitude: FloatArray,
+    *,
+    quality: FloatArray | None = None,
+    voxel_size_mm: Sequence[float],
+    affine: npt.ArrayLike | None = None,
+    probability: float = 0.5,
+    threshold: float = 0.2,
+) -> BoolArray:
+    """Brain and the fluid around it by a network, less its rim where the phase is unreliable.
+
+    Parameters
+    ----------
+    magnitude, quality, voxel_size_mm, threshold
+        As in :func:`isdu_bids.masking.brain.combined_mask`.
+    affine
+        Voxel to world. The network must see heads upright: turned ones cost up to 25 points of
+        Dice.
+    probability
+        Of the brain, from which a voxel belongs to it.
+
+    Raises
+    ------
+    DataError
+        If the magnitude holds nothing, no brain is found in it, or there is no quality map.
+    UsageError
+        If deepbet is not installed, or the affine is not given.
+    """
+    image = combined_echoes(magnitude)
+    if affine is None:
+        raise UsageError("the mask 'deepbet' needs the affine, to know which way the axes point")
+    axes, flips = _towards_ras(affine)
+    upright = np.flip(image.transpose(axes), flips)
+    widths = [
+        max(0, round((_VIEW_MM / voxel_size_mm[axis] - image.shape[axis]) / 2)) for axis in axes
+    ]
+    padded = np.pad(upright, [(width, width) for width in widths])
+    inner = tuple(slice(w, w + n) for w, n in zip(widths, upright.shape, strict=True))
+    found = np.flip(_brain_probability(padded)[inner] > probability, flips)
+    brain = fill_holes(largest_component(found.transpose(np.argsort(axes))))
+    if not brain.any():
+        raise DataError("deepbet found no brain in the magnitude; give a mask (--mask-pattern)")
+    return without_unreliable_rim(brain, quality, threshold, voxel_size_mm)
+
+
+def _brain_probability(image: FloatArray) -> FloatArray:
+    try:
+        from deepbet import BrainExtraction
+    except ImportError as error:
+        raise UsageError(
+            f"the mask 'deepbet' needs a package that is not installed ({error}); "
+            'run: pip install "isdu-bids[deepbet]", or choose another --mask'
+        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the weights' format, not ours
+        network = BrainExtraction(no_gpu=True)
+    try:
+        probability: FloatArray = network.run_model(image)
+    except (AssertionError, ValueError):  # its two ways to say that nothing is a brain
+        return np.zeros_like(image)
+    return probability
+
+
+def _towards_ras(affine: npt.ArrayLike) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Axes nearest to right, anterior and superior; which of them, in this order, to flip."""
+    cosines = np.asarray(affine, dtype=float)[:3, :3] / np.array(edges_mm(affine))
+    axes = max(
+        permutations(range(3)), key=lambda order: float(np.abs(cosines[range(3), order]).sum())
+    )
+    return axes, tuple(row for row, axis in enumerate(axes) if cosines[row, axis] < 0)

@@ -1,0 +1,1 @@
+"""Anatomical regions: networks, labels, and statistics of maps per region."""

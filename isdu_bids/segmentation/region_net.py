@@ -1,0 +1,124 @@
+"""The small segmentation network that comes with the package.
+
+A U-Net whose finest level is 2 mm: each block of 2 x 2 x 2 voxels enters as eight channels and
+leaves as eight sets of logits, so that borders stay at 1 mm while the work is an eighth.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from isdu_bids.errors import DataError
+
+DEFAULT_FEATURES = (16, 32, 64, 96, 96)
+
+
+class RegionNet(nn.Module):
+    """U-Net from a volume of 1 mm voxels to the logits of every region.
+
+    Parameters
+    ----------
+    labels
+        FreeSurfer label of each output channel, 0 (background) first.
+    features
+        Channels per level; the first works on 2 mm voxels, each further one on twice that.
+    """
+
+    def __init__(self, labels: Sequence[int], features: Sequence[int] = DEFAULT_FEATURES) -> None:
+        super().__init__()
+        self.labels, self.features = tuple(labels), tuple(features)
+        ins = [8, *self.features]
+        self.down = nn.ModuleList(_block(a, b) for a, b in zip(ins, self.features, strict=False))
+        pairs = list(zip(self.features, self.features[1:], strict=False))
+        self.up = nn.ModuleList(_block(fine + coarse, fine) for fine, coarse in reversed(pairs))
+        self.logits = nn.Conv3d(self.features[0], 8 * len(self.labels), 1)
+
+    @property
+    def multiple(self) -> int:
+        """Sizes must be multiples of this."""
+        return int(2 ** len(self.features))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits ``(batch, label, x, y, z)`` of an image ``(batch, 1, x, y, z)``.
+
+        RAS axes, 1 mm voxels, intensities from 0 to 1; sizes are multiples of `multiple`.
+        """
+        return unfold(self.folded_logits(image))
+
+    def folded_logits(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits as the network makes them, ``(batch, 8 label, x / 2, y / 2, z / 2)``."""
+        x = fold(image)
+        skips = []
+        for level, block in enumerate(self.down):
+            x = block(F.max_pool3d(x, 2) if level else x)
+            skips.append(x)
+        x = skips.pop()
+        for block in self.up:
+            x = block(torch.cat([skips.pop(), F.interpolate(x, scale_factor=2.0)], 1))
+        logits: torch.Tensor = self.logits(x)
+        return logits
+
+
+def fold(image: torch.Tensor) -> torch.Tensor:
+    """Blocks of 2 x 2 x 2 voxels as channels: ``(b, c, 2x, 2y, 2z)`` to ``(b, 8c, x, y, z)``."""
+    b, c, x, y, z = image.shape
+    blocks = image.reshape(b, c, x // 2, 2, y // 2, 2, z // 2, 2)
+    return blocks.permute(0, 3, 5, 7, 1, 2, 4, 6).reshape(b, 8 * c, x // 2, y // 2, z // 2)
+
+
+def unfold(channels: torch.Tensor) -> torch.Tensor:
+    """Inverse of `fold`."""
+    b, c, x, y, z = channels.shape
+    blocks = channels.reshape(b, 2, 2, 2, c // 8, x, y, z)
+    return blocks.permute(0, 4, 5, 1, 6, 2, 7, 3).reshape(b, c // 8, 2 * x, 2 * y, 2 * z)
+
+
+def _block(n_in: int, n_out: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n in (n_in, n_out):
+        layers += [nn.Conv3d(n, n_out, 3, padding=1, bias=False), nn.BatchNorm3d(n_out), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def save_region_net(path: Path, network: RegionNet, description: str) -> None:
+    """Write a network as safetensors in half precision; what it is travels as metadata."""
+    tensors = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    metadata = {
+        "labels": json.dumps(network.labels),
+        "features": json.dumps(network.features),
+        "description": description,
+    }
+    save_file(tensors, path, metadata)
+
+
+def load_region_net(path: Path) -> RegionNet:
+    """Read a network that `save_region_net` wrote, ready for inference.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged or holds another kind of network.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        network = RegionNet(json.loads(metadata["labels"]), json.loads(metadata["features"]))
+        network.load_state_dict(tensors)
+    except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
+        raise DataError(
+            f"{path} holds no segmentation network of isdu-bids ({error}); "
+            "give the file of one, or leave the option out"
+        ) from error
+    return network.eval().requires_grad_(False)
