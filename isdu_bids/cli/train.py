@@ -50,10 +50,8 @@ def run_training(
         recipe = parse_segmentation_config(content, origin)
         heads = [load_head(file).to(resolved) for file in head_files]
         if dry_run:
-            voxels = prod(recipe.contrast.size)
-            return (
-                f"voxels per step  {voxels:,}\n{measure_segmentation_cost(recipe, heads, resolved)}"
-            )
+            cost = measure_segmentation_cost(recipe, heads, resolved)
+            return f"voxels per step  {prod(recipe.contrast.size):,}\n{cost}"
         others = [load_head(file).to(resolved) for file in validation_files]
         return str(train_segmentation(recipe, heads, others, folder, device=resolved))
     config = parse_config(content, origin)

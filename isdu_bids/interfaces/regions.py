@@ -31,10 +31,9 @@ _SYNTHSEG_DOI = "10.1016/j.media.2023.102789"
 
 class _SegmentInput(BaseInterfaceInputSpec):
     magnitude = File(exists=True, mandatory=True, desc="stack of echoes")
-    method = traits.Str(mandatory=True)
-    weights = traits.Either(None, traits.Str, desc="of SynthSeg: file or folder")
+    weights = File(exists=True, desc="of the network")
     weights_sha256 = traits.Str(desc="so that other weights in the same place are not cached")
-    dseg_file = traits.Either(None, File(exists=True), desc="the user's, used instead")
+    dseg_file = File(exists=True, desc="the user's labels, used instead")
     device = traits.Str("cpu")
     use_gpu = traits.Bool(False, nohash=True)
 
@@ -54,7 +53,7 @@ class SegmentMagnitude(Step):
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         volumes: dict[str, Any] = {}
-        if inputs.dseg_file:
+        if isdefined(inputs.dseg_file):
             dseg = images.load_volume(inputs.dseg_file)
             self._save(runtime, dseg.affine, labels=np.rint(dseg.data).astype(np.int32))
             text = "The anatomical labels were given by the user"
@@ -62,8 +61,7 @@ class SegmentMagnitude(Step):
         else:
             magnitude = images.load_stack([inputs.magnitude])
             combined = np.sqrt((magnitude.data**2).sum(axis=0))
-            where = Path(inputs.weights) if inputs.weights else None
-            chosen = load_network(inputs.method, where)
+            chosen = load_network("auto", Path(inputs.weights))
             result = segment(
                 combined, magnitude.affine, network=chosen.network, device=inputs.device
             )

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from isdu_bids.reports.mosaic import PLANES, Row, View, Volume, to_ras
 from isdu_bids.reports.page import Panel, Scale, draw_contours, draw_page, save_figure
-from isdu_bids.reports.regions import DEEP_NUCLEI, STRUCTURES
+from isdu_bids.reports.regions import NUCLEI, OUTLINES
 from isdu_bids.units import ppm_to_hz
 
 #: Fixed windows, so that scans can be compared at a glance. Fields are in ppm of B0, shown in Hz.
@@ -201,13 +201,12 @@ def _regions(scan: ScanFigures, view: View) -> Figure:
             Scale("ppm", -CHI_WINDOW_PPM, CHI_WINDOW_PPM),
         ),
     )
-    for structure in STRUCTURES:
-        outlined = _showing(np.isin(scan.labels, structure.labels), rows)
+    for outline in OUTLINES:
+        inside = _showing(np.isin(scan.labels, outline.labels), rows)
         for axes in both_axes:
-            draw_contours(axes, view, outlined, structure.colour)
-    lines = [Line2D([], [], color=structure.colour) for structure in STRUCTURES]
-    names = [structure.name for structure in STRUCTURES]
-    figure.legend(lines, names, loc="upper right", frameon=False, fontsize=7, handlelength=1)
+            draw_contours(axes, view, inside, outline.colour)
+    lines = [Line2D([], [], color=outline.colour, label=outline.name) for outline in OUTLINES]
+    figure.legend(handles=lines, loc="upper right", frameon=False, fontsize=8, handlelength=1)
     return figure
 
 
@@ -249,15 +248,15 @@ def _three_planes(volume: Volume, view: View) -> list[Row]:
 
 
 def _through_nuclei(labels: Volume, view: View) -> list[Row]:
-    """Two axial and two coronal rows from end to end of the deep nuclei."""
+    """Two axial and two coronal rows through the deep nuclei; near the middle without any."""
     shown = labels[view.box]
-    nuclei = np.nonzero(np.isin(shown, [label for s in DEEP_NUCLEI for label in s.labels]))
+    nuclei = np.nonzero(np.isin(shown, [label for n in NUCLEI for label in n.labels]))
     rows = []
     for plane in ("axial", "coronal"):
         axis, *_ = PLANES[plane]
         first, last = (0.3, 0.7)
         if nuclei[axis].size:
-            ends = np.percentile(nuclei[axis], (5, 95))  # stray voxels do not count
+            ends = np.percentile(nuclei[axis], (15, 90))  # beyond are tips and stray voxels
             first, last = ends / max(shown.shape[axis] - 1, 1)
         fractions = np.linspace(first, last, 4)
         rows += [Row(labels, plane, fractions[:2]), Row(labels, plane, fractions[2:])]

@@ -127,4 +127,5 @@ def save_figure(figure: Figure, path: Path) -> None:
     picture = Image.fromarray(pixels[..., 0] if is_grey else pixels)
     picture.save(path)
     if path.stat().st_size > _MAX_BYTES:
-        picture.quantize(256).save(path)
+        # k-means (to 1000 pixels that change): else greys take all colours, thin lines lose theirs
+        picture.quantize(256, kmeans=1000).save(path)

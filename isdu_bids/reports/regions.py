@@ -2,47 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import isfinite
 from typing import Any
 
-from isdu_bids.segmentation.labels import CORTEX, PARC_LABELS, REGIONS, mirrored
+from isdu_bids.segmentation.labels import CORTEX, PARC_LABELS, REGIONS
 
 
 @dataclass(frozen=True)
-class Structure:
-    """A structure with both of its sides, as figures outline it.
-
-    Attributes
-    ----------
-    name
-        As a reader knows it.
-    labels
-        All of it: left and right, and the parcels of the cortex.
-    colour
-        ``#rrggbb``.
-    """
+class Outline:
+    """What figures outline as one, in the colour of its first label."""
 
     name: str
     labels: tuple[int, ...]
-    colour: str
+
+    @property
+    def colour(self) -> str:
+        """As ``#rrggbb``."""
+        return REGIONS[self.labels[0]].colour
 
 
-def _structure(label: int) -> Structure:
-    parcels = [parcel for parcel in PARC_LABELS if parcel] if label in CORTEX else []
-    name = REGIONS[label].name.removeprefix("Left-").replace("-", " ")
-    return Structure(name, (label, mirrored(label), *parcels), REGIONS[label].colour)
-
-
-#: Pallidum, putamen, caudate, accumbens, thalamus, ventral diencephalon (with substantia nigra and
-#: red nucleus): where iron is.
-DEEP_NUCLEI = tuple(map(_structure, (13, 12, 11, 26, 10, 28)))
-#: Cortex, white matter, ventricles, brain stem, cerebellum.
-_OTHERS = tuple(map(_structure, (3, 2, 4, 14, 15, 16, 8, 7)))
-#: Everything that is worth a reader's look, in the order of the report.
-STRUCTURES = (*DEEP_NUCLEI, *_OTHERS)
+#: Where iron is; substantia nigra and red nucleus are in the ventral diencephalon.
+NUCLEI = (
+    Outline("Pallidum", (13, 52)),
+    Outline("Putamen", (12, 51)),
+    Outline("Caudate", (11, 50)),
+    Outline("Accumbens", (26, 58)),
+    Outline("Thalamus", (10, 49)),
+    Outline("Ventral DC", (28, 60)),
+)
+#: In the order of drawing. White matter has no outline of its own: its rim is that of the others.
+OUTLINES = (
+    Outline("Cortex", (*CORTEX, *PARC_LABELS[1:])),
+    Outline("Cerebellum", (7, 46, 8, 47)),
+    Outline("Brain stem", (16,)),
+    Outline("Ventricles", (4, 43, 5, 44, 14, 15)),
+    *NUCLEI,
+)
+#: Rows of the table: nuclei, cortex, white matter, ventricles, brain stem, cerebellum.
+_MAIN_LABELS = (
+    *(label for nucleus in NUCLEI for label in nucleus.labels),
+    *(3, 42, 2, 41, 4, 43, 14, 15, 16, 8, 47, 7, 46),
+)
 
 
 def regions_html(table: Mapping[str, Sequence[Any]] | None) -> str:
@@ -59,9 +62,7 @@ def regions_html(table: Mapping[str, Sequence[Any]] | None) -> str:
     str
         HTML; empty if there is nothing to show.
     """
-    if table is None:
-        return ""
-    rows = list(_shown_rows(table))
+    rows = _main_rows(table or {})
     if not rows:
         return ""
     columns = {
@@ -83,13 +84,12 @@ def regions_html(table: Mapping[str, Sequence[Any]] | None) -> str:
     return f'<table class="regions">\n<tr>{head}</tr>\n{body}\n</table>'
 
 
-def _shown_rows(table: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
+def _main_rows(table: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    rows = (dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True))
     by_label = {row["index"]: row for row in rows if row["index"] is not None}
-    names = {label: row["name"] for label, row in by_label.items()}
-    main = [label for structure in STRUCTURES for label in dict.fromkeys(structure.labels[:2])]
-    is_freesurfer = all(names[label] == REGIONS[label].name for label in main if label in names)
-    return (by_label[label] for label in (main if is_freesurfer else names) if label in names)
+    main = [by_label[label] for label in _MAIN_LABELS if label in by_label]
+    is_freesurfer = all(row["name"] == REGIONS[row["index"]].name for row in main)
+    return main if main and is_freesurfer else list(by_label.values())
 
 
 def _row_html(cells: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from isdu_bids.reports.methods_text import markdown_to_html
+from isdu_bids.reports.regions import regions_html
 from isdu_bids.reports.summary import (
     ScanSummary,
     about_html,
@@ -80,6 +81,7 @@ def write_subject_report(
     }
     for scan in scans:
         fragments[f"{scan.name}_desc-summary_scan"] = summary_html(scan, selection)
+        fragments[f"{scan.name}_desc-regions_scan"] = regions_html(scan.regions)
         fragments[f"{scan.name}_desc-measures_scan"] = measures_html(scan)
     for name, fragment in fragments.items():
         (folder / f"{name}.html").write_text(fragment, encoding="utf-8")

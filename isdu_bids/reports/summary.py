@@ -46,6 +46,8 @@ class ScanSummary:
         Sentences from processing that a reader must know.
     measures, flags
         Of `isdu_bids.quality`: a flat mapping, and (name, severity, message) triples.
+    regions
+        Columns of the regions' statistics; None: not segmented.
     further_processing
         Resampling and changes of headers, as the consensus asks to report.
     """
@@ -61,6 +63,7 @@ class ScanSummary:
     remarks: Sequence[str] = ()
     measures: Mapping[str, Any] = field(default_factory=dict)
     flags: Sequence[tuple[str, str, str]] = ()
+    regions: Mapping[str, Sequence[Any]] | None = None
     further_processing: str = "none: maps keep the voxel grid of the scan"
 
 

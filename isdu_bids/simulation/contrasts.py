@@ -30,7 +30,7 @@ _FLUID = 24
 
 #: Labels of training maps that are part of a region (lesions, parts of ventricles).
 MERGED_LABELS: Mapping[int, int] = {
-    25: 2, 57: 41, 77: 2, 136: 4, 137: 5, 163: 43, 164: 44,
+    25: 2, 57: 41, 136: 4, 137: 5, 163: 43, 164: 44,
 }  # fmt: skip
 
 #: Left and right partners in the maps.
@@ -98,7 +98,8 @@ def draw_contrast(
     """
     labels = _deformed_labels(head_labels, generator, settings)
     if happens(settings.gradient_echo_fraction, generator):
-        image = _gradient_echo(labels, generator, settings)
+        echo_time_s = uniform(0.002, settings.max_echo_time_s, generator)
+        image = paint_gradient_echo(labels, echo_time_s, generator)
     else:
         image = _any_contrast(labels, generator)
     bias = smooth_noise(labels.shape, (1.0, 1.0, 1.0), uniform(40, 100, generator), generator)
@@ -112,7 +113,7 @@ def draw_contrast(
     image = rescale(image) ** float(
         torch.exp(0.3 * torch.randn((), generator=generator, device=image.device))
     )
-    return image, _region_of(image.device)[labels.long()]
+    return image, regions_of(labels)
 
 
 def rescale(image: torch.Tensor) -> torch.Tensor:
@@ -122,15 +123,15 @@ def rescale(image: torch.Tensor) -> torch.Tensor:
     return (image.clamp(low, high) - low) / (high - low).clamp(min=1e-6)
 
 
-def _region_of(device: torch.device) -> torch.Tensor:
-    """Lookup from a label of the maps to the region it counts as; 0 is background."""
-    table = torch.zeros(_LOOKUP_SIZE, dtype=torch.long, device=device)
+def regions_of(labels: torch.Tensor) -> torch.Tensor:
+    """FreeSurfer label of the region that each label of a map counts as; 0 is background."""
+    table = torch.zeros(_LOOKUP_SIZE, dtype=torch.long, device=labels.device)
     regions = [*range(2, 6), 7, 8, *range(10, 19), 24, 26, 28, *range(41, 45), 46, 47]
     for label in (*regions, *range(49, 55), 58, 60):
         table[label] = label
     for label, region in MERGED_LABELS.items():
         table[label] = region
-    return table
+    return table[labels.long()]
 
 
 def _deformed_labels(
@@ -189,12 +190,23 @@ def _any_contrast(labels: torch.Tensor, generator: torch.Generator) -> torch.Ten
     return _paint(labels, mean, spread, generator)
 
 
-def _gradient_echo(
-    labels: torch.Tensor, generator: torch.Generator, settings: ContrastSettings
+def paint_gradient_echo(
+    labels: torch.Tensor, echo_time_s: float, generator: torch.Generator
 ) -> torch.Tensor:
-    """Density times ``exp(-TE R2*)``; iron shortens T2*, and so does air nearby."""
+    """Magnitude of a random head: density times ``exp(-TE R2*)``.
+
+    Iron shortens T2*, and in some heads so does air nearby.
+
+    Parameters
+    ----------
+    labels
+        Labels of the maps, ``(x, y, z)``, 1 mm.
+    echo_time_s
+        TE.
+    generator
+        Source of every random number.
+    """
     device = generator.device
-    echo_time_s = uniform(0.002, settings.max_echo_time_s, generator)
     density = torch.zeros(_LOOKUP_SIZE, device=device)
     r2star = torch.zeros(_LOOKUP_SIZE, device=device)
     strength = uniform(0.5, 2.0, generator)  # of the decay: field strength, age

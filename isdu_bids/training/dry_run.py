@@ -20,7 +20,7 @@ from isdu_bids.training.config import TrainingConfig
 from isdu_bids.training.patch_set import PatchSetSettings
 from isdu_bids.training.patch_source import training_patches
 from isdu_bids.training.segmentation import SegmentationConfig, channels
-from isdu_bids.training.segmentation import _step as segmentation_step
+from isdu_bids.training.segmentation import training_step as segmentation_step
 from isdu_bids.training.state import TrainingState
 from isdu_bids.training.trainer import new_network, training_step
 

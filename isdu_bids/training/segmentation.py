@@ -117,7 +117,7 @@ def train_segmentation(
         for _ in range(min(config.save_every, config.steps - state.step)):
             pick = torch.randint(len(heads), (), generator=state.generator, device=device)
             image, labels = draw_contrast(heads[int(pick)], state.generator, config.contrast)
-            losses.append(_step(state, config, image, channel_of[labels]))
+            losses.append(training_step(state, config, image, channel_of[labels]))
         seconds = (time.perf_counter() - start) / len(losses)
         dice = validation_dice(state.averaged, validation)
         save_region_net(
@@ -135,12 +135,13 @@ def channels(labels: Sequence[int], device: str) -> torch.Tensor:
     return table
 
 
-def _step(
+def training_step(
     state: TrainingState[RegionNet],
     config: SegmentationConfig,
     image: torch.Tensor,
     target: torch.Tensor,
 ) -> float:
+    """One Adam step; returns the loss."""
     # the last steps see the statistics that inference will use, not those of one image
     state.network.train(state.step < config.steps - config.decay_steps)
     for group in state.optimiser.param_groups:

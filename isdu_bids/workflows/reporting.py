@@ -12,6 +12,7 @@ from typing import Any
 
 from isdu_bids.bids.layout import log_folder
 from isdu_bids.quality.flags import flag_scan, processing_flags
+from isdu_bids.quality.segmentation import flag_segmentation
 from isdu_bids.reports.methods_text import methods_text, write_citation
 from isdu_bids.reports.subject import ScanSummary, write_subject_report
 
@@ -97,7 +98,12 @@ def summary_of(content: Mapping[str, Any]) -> ScanSummary:
         **content["acquisition"],
         facts=content["summary"],
         measures=measures,
-        flags=[*processing_flags(content["flags"]), *flag_scan(measures)],
+        flags=[
+            *processing_flags(content["flags"]),
+            *flag_scan(measures),
+            *flag_segmentation(measures),
+        ],
+        regions=content.get("regions"),
     )
 
 

@@ -209,18 +209,15 @@ def init_scan_wf(
             workflow.connect(relaxation, "r2star", reference, "r2star")
 
     if segmented:
-        if acquisition.dseg_file:
-            labelling = {"dseg_file": str(acquisition.dseg_file)}
-        else:
-            network = network_file(settings.segmentation, settings.synthseg_weights)
-            labelling = {"weights": str(network), "weights_sha256": file_sha256(network)}
+        source = _labels_from(acquisition, settings)
         segmentation = pe.Node(
-            SegmentMagnitude(**labelling, **gpu),
+            SegmentMagnitude(**source, **gpu),
             name="segmentation",
             mem_gb=memory.segmentation_gb,
             n_procs=threads,
         )
-        regions = pe.Node(MeasureRegions(dseg_file=labelling.get("dseg_file")), name="regions", mem_gb=memory.load_gb)
+        measure = MeasureRegions(dseg_file=source.get("dseg_file"))
+        regions = pe.Node(measure, name="regions", mem_gb=memory.load_gb)
         steps += [segmentation, regions]
         workflow.connect([
             (load, segmentation, [("magnitude", "magnitude")]),
@@ -258,6 +255,14 @@ def init_scan_wf(
         (notes, write, [("out", "notes")]),
     ])  # fmt: skip
     return workflow
+
+
+def _labels_from(acquisition: Acquisition, settings: Settings) -> dict[str, str]:
+    """Tell where labels come from: the user, or a network by its file and checksum."""
+    if acquisition.dseg_file:
+        return {"dseg_file": str(acquisition.dseg_file)}
+    network = network_file(settings.segmentation, settings.synthseg_weights)
+    return {"weights": str(network), "weights_sha256": file_sha256(network)}
 
 
 def workflow_name(acquisition: Acquisition) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from skeleton import AFFINE, SHAPE, edit_json, make_dataset, volume, write_json, write_nifti
 
+from isdu_bids.bids.masks import label_names
 from isdu_bids.bids.query import find_acquisitions, read_filter_file
 from isdu_bids.errors import DataError, NoInputError, NoMatchError, UsageError
 from isdu_bids.images import load_real_imag, load_stack
@@ -313,7 +314,7 @@ def test_mask_pattern_that_fits_nothing_or_too_much(tmp_path):
     )
     for name in "ab":
         write_nifti(raw / "derivatives" / f"{name}.nii", np.ones(SHAPE), dtype="uint8")
-    assert "are masks of the same scan" in problem(raw, mask_pattern="derivatives/*.nii")
+    assert "belong to the same scan" in problem(raw, mask_pattern="derivatives/*.nii")
     for pattern in ("{task}.nii", "/absolute.nii", "{", ""):
         with pytest.raises(UsageError, match="mask pattern"):
             find_acquisitions(raw, mask_pattern=pattern)
@@ -325,6 +326,39 @@ def test_mask_on_another_grid_is_refused(tmp_path):
     assert re.search(
         r"has shape .* but .*mask\.nii", problem(raw, mask_pattern="derivatives/mask.nii")
     )
+
+
+# --- the user's segmentations --------------------------------------------------------------------
+
+
+def test_segmentation_of_the_same_scan_and_grid(tmp_path):
+    raw = make_dataset(tmp_path / "raw", {"sub-01_run-1": {}, "sub-01_run-2": {}})
+    folder = tmp_path / "labels" / "sub-01" / "anat"
+    dseg = folder / "sub-01_run-2_seg-aseg_dseg.nii.gz"
+    for name in (dseg.name, "sub-01_run-1_space-T1w_dseg.nii.gz", "sub-01_desc-aseg_dseg.nii.gz"):
+        write_nifti(folder / name, np.ones(SHAPE), dtype="uint8")
+    query = find_acquisitions(raw, derivatives=[tmp_path / "labels"])
+    assert [scan.dseg_file for scan in query.acquisitions] == [None, dseg]
+    write_nifti(folder / "sub-01_run-2_dseg.nii.gz", np.ones(SHAPE), dtype="uint8")
+    assert "belong to the same scan" in problem(raw, derivatives=[tmp_path / "labels"])
+
+
+def test_segmentation_on_another_grid_is_refused(tmp_path):
+    raw = make_dataset(tmp_path / "raw")
+    dseg = tmp_path / "labels" / "sub-01" / "sub-01_dseg.nii.gz"
+    write_nifti(dseg, np.ones((4, 4, 4)), dtype="uint8")
+    assert re.search(r"shape .* but .*_dseg", problem(raw, derivatives=[tmp_path / "labels"]))
+
+
+def test_names_of_labels_from_the_table_beside(tmp_path):
+    dseg = tmp_path / "sub-01_dseg.nii.gz"
+    assert label_names(dseg) is None
+    table = tmp_path / "sub-01_dseg.tsv"
+    table.write_text("index\tname\n1\tred nucleus\n7\tdentate\n")
+    assert label_names(dseg) == {1: "red nucleus", 7: "dentate"}
+    table.write_text("label\tname\n1\tx\n")
+    with pytest.raises(DataError, match=r"_dseg\.tsv: columns index"):
+        label_names(dseg)
 
 
 # --- what is refused, one line each, while the other subject goes on ----------------------------

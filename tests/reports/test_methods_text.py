@@ -57,6 +57,13 @@ def test_every_method_of_every_registry_can_be_cited(registry):
         assert all(references), f"{method.name}: {method.reference} has no citation"
 
 
+@pytest.mark.parametrize("doi", ["10.1016/j.media.2023.102789", "10.1073/pnas.2216399120"])
+def test_the_segmentation_can_be_cited(doi):
+    assert re.search(
+        r"^1\. Billot B, .*2023\. https://doi", methods_text([("x", doi)]), re.MULTILINE
+    )
+
+
 def test_html_escapes_and_links():
     page = markdown_to_html(methods_text(STEPS))
     assert page.count("<li>") == 3

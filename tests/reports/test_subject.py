@@ -184,6 +184,27 @@ def test_importing_the_package_is_light():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_regions_are_a_section_of_scans_that_have_them(tmp_path):
+    """A scan that was segmented once must not show its old table later."""
+    columns = ["index", "name", "n_voxels", "volume_mm3", "coverage", "chi_mean_ppm"]
+    columns += ["chi_sd_ppm", "chi_median_ppm", "r2star_mean_per_s"]
+    row = [13, "Left-Pallidum", 9, 72.0, 1.0, 0.1239, 0.01, 0.12, None]
+    regions = {name: [value] for name, value in zip(columns, row, strict=True)}
+    scan = summary("sub-01_ses-1")
+    with_regions = replace(summary("sub-01_ses-2"), regions=regions)
+    page = write(tmp_path, [scan, with_regions])
+    assert "Regions" in headings(page, 1)
+    section = page.split("<h1>Regions</h1>")[1].split("<h1>")[0]
+    assert "+0.1239 ± 0.0100" in section
+    assert headings(section, 2) == ["ses-2"]
+    again = write_subject_report(
+        tmp_path, "01", scans=[scan, replace(with_regions, regions=None)], run_uuid="2",
+        methods="## Methods\n\nNone.\n", about={},
+    ).read_text()  # fmt: skip
+    assert "Regions" not in headings(again, 1)
+    assert "Left-Pallidum" not in again
+
+
 def test_plain_arrays_of_numbers(tmp_path):
     scan = summary("sub-01")
     page = write(tmp_path, [replace(scan, facts={"some_new_parameter": [1, 0.25, np.nan]})])

@@ -1,0 +1,80 @@
+"""Regions of a whole run: those of the user, and none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isdu_bids import images
+from isdu_bids.bids.validation import validate
+from isdu_bids.cli import app
+from isdu_bids.errors import DataError
+from isdu_bids.interfaces.regions import user_labels
+
+STATS = "sub-01/anat/sub-01_seg-synthseg_desc-chi_stats"
+
+
+def run(dataset: Path, folder: Path, *options: str) -> Path:
+    arguments = [str(dataset), str(folder / "out"), "participant", "-w", str(folder / "work")]
+    chosen = ["--participant-label", "01", "--inversion", "tkd", "--skip-bids-validation"]
+    assert app.main([*arguments, *chosen, *options]) == 0
+    return folder / "out"
+
+
+def test_statistics_of_the_users_labels(head_dataset, tmp_path):
+    """Means of the table are those of the voxels that the user labelled."""
+    image = images.load_volume(head_dataset / "sub-01/anat/sub-01_echo-1_part-mag_MEGRE.nii.gz")
+    random = np.random.default_rng(0)
+    labels = random.choice([0, 4, 12, 13, 43, 51], size=image.data.shape).astype(np.int16)
+    dseg = tmp_path / "labels" / "sub-01" / "anat" / "sub-01_dseg.nii.gz"
+    dseg.parent.mkdir(parents=True)
+    images.save_volume(labels, image.affine, dseg)
+    out = run(head_dataset, tmp_path, "--derivatives", str(tmp_path / "labels"))
+    written = images.load_volume(out / "sub-01/anat/sub-01_seg-synthseg_dseg.nii.gz")
+    np.testing.assert_array_equal(written.data, labels)
+    chi = images.load_volume(out / "sub-01/anat/sub-01_Chimap.nii.gz").data
+    inside = images.load_volume(out / "sub-01/anat/sub-01_desc-eroded_mask.nii.gz").data > 0
+    table = pd.read_csv(out / f"{STATS}.tsv", sep="\t").set_index("index")
+    for label in (4, 12, 13, 43, 51):
+        region = inside & (labels == label)
+        assert table.loc[label, "n_voxels"] == region.sum()
+        assert table.loc[label, "chi_mean_ppm"] == pytest.approx(chi[region].mean(), abs=2e-6)
+    sidecar = json.loads((out / f"{STATS}.json").read_text())
+    assert sidecar["Segmentation"] == "user"
+    assert sidecar["chi_mean_ppm"]["Units"] == "ppm"
+    assert sidecar["BrainReference"]["ReferenceNumberOfVoxels"] == inside.sum()
+    report = validate(out)
+    assert report is not None
+    assert (report.errors, report.warnings) == ((), ())
+
+
+def test_no_segmentation(head_dataset, tmp_path):
+    out = run(head_dataset, tmp_path, "--segmentation", "none")
+    assert not list(out.rglob("*dseg*"))
+    assert not list(out.rglob("*stats*"))
+    assert (out / "sub-01.html").exists()
+
+
+def test_synthseg_without_its_weights_is_a_wrong_call(head_dataset, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("FREESURFER_HOME", raising=False)
+    code = app.main(
+        [str(head_dataset), str(tmp_path / "out"), "participant", "-w", str(tmp_path / "work"),
+         "--segmentation", "synthseg", "--skip-bids-validation"]
+    )  # fmt: skip
+    assert code == 64
+    assert "--synthseg-weights" in capsys.readouterr().err
+
+
+def test_labels_are_never_named_by_guess(tmp_path):
+    dseg = tmp_path / "sub-01_dseg.nii.gz"
+    assert user_labels(dseg, np.array([0, 10, 49])) == {}
+    with pytest.raises(DataError, match=r"labels \[999\] are not FreeSurfer's"):
+        user_labels(dseg, np.array([0, 10, 999]))
+    (tmp_path / "sub-01_dseg.tsv").write_text("index\tname\n10\tred nucleus\n11\tdentate\n")
+    found = user_labels(dseg, np.array([0, 10]))
+    assert found["regions"][10].name == "red nucleus"
+    assert not found["groups"]
