@@ -72,9 +72,11 @@ class SegmentMagnitude(Step):
                 "confidence": result.confidence,
             }
             text = f"Regions were labelled on the combined magnitude by {chosen.description}"
+            flag = {None: ["small_segmentation"], False: ["unofficial_synthseg"], True: []}
             self._note(
                 runtime,
                 [(text, _SYNTHSEG_DOI)],
+                flag[chosen.official],
                 segmentation=chosen.name,
                 segmentation_sha256=chosen.sha256,
                 segmentation_official=chosen.official,
@@ -102,6 +104,17 @@ class _UserLabels(TypedDict, total=False):
     expected_labels: tuple[int, ...]
 
 
+def own_names(dseg: Path) -> dict[int, str] | None:
+    """Names of a user's labels where they are not FreeSurfer's; None where they are."""
+    names = label_names(dseg)
+    if names is None or all(
+        label == 0 or (label in REGIONS and REGIONS[label].name == name)
+        for label, name in names.items()
+    ):
+        return None
+    return names
+
+
 def user_labels(dseg: Path, labels: np.ndarray[Any, Any]) -> _UserLabels:
     """How to read the labels of a user's segmentation: by its table, else as FreeSurfer's.
 
@@ -110,19 +123,18 @@ def user_labels(dseg: Path, labels: np.ndarray[Any, Any]) -> _UserLabels:
     DataError
         If it has no table and its labels are not FreeSurfer's: names would be guessed.
     """
-    names = label_names(dseg)
-    found = set(np.unique(labels).tolist()) - {0}
-    if names is None:
-        if unknown := sorted(found - set(REGIONS)):
-            raise DataError(
-                f"{dseg}: labels {unknown[:10]} are not FreeSurfer's; name all labels in a .tsv "
-                "beside it, with columns index and name"
-            )
-        return {}
-    regions = named_regions(names)
-    if all(region == REGIONS.get(label) for label, region in regions.items() if label in found):
-        return {}
-    return {"regions": regions, "groups": {}, "csf_labels": (), "expected_labels": tuple(names)}
+    names = own_names(dseg)
+    if names is not None:
+        regions = named_regions(names)
+        return {
+            "regions": regions, "groups": {}, "csf_labels": (), "expected_labels": tuple(names),
+        }  # fmt: skip
+    if unknown := sorted(set(np.unique(labels).tolist()) - set(REGIONS)):
+        raise DataError(
+            f"{dseg}: labels {unknown[:10]} are not FreeSurfer's; name all labels in a .tsv "
+            "beside it, with columns index and name"
+        )
+    return {}
 
 
 class _MeasureOutput(TraitedSpec):

@@ -160,6 +160,15 @@ _PROCESSING: dict[str, tuple[Severity, str]] = {
     "phase_range_not_filled": ("warning", "the phase does not fill its manufacturer's range"),
     "phase_scale_from_wraps": ("warning", "the scale of the phase was found from its wraps"),
     "phase_beyond_one_turn": ("info", "the phase exceeds one turn and was wrapped"),
+    "small_segmentation": (
+        "warning",
+        "regions were labelled by the small preliminary network of this package: look at them, and "
+        "do not publish regional values; SynthSeg's weights (--synthseg-weights) are better",
+    ),
+    "unofficial_synthseg": (
+        "warning",
+        "the weights of SynthSeg are not a file that its authors distribute",
+    ),
     "other_grid_for_weights": (
         "info",
         "the network ran at the voxel size and orientation of its training and was resampled back",

@@ -19,7 +19,7 @@ from isdu_bids.interfaces.field import (
     RemoveBackground,
 )
 from isdu_bids.interfaces.outputs import DrawFigures, MeasureQuality, WriteDerivatives
-from isdu_bids.interfaces.regions import MeasureRegions, SegmentMagnitude
+from isdu_bids.interfaces.regions import MeasureRegions, SegmentMagnitude, own_names
 from isdu_bids.networks.weights import weights_path, weights_sha256
 from isdu_bids.packaged import file_sha256
 from isdu_bids.segmentation.choose import network_file
@@ -224,12 +224,15 @@ def init_scan_wf(
             (segmentation, regions, [("labels", "labels")]),
             (local, regions, [("mask", "mask")]),
             (reference, regions, [("chi_ppm", "chi_ppm")]),
-            (segmentation, quality, [("volumes", "volumes")]),
-            (regions, quality, [("regions", "regions")]),
-            (segmentation, figures, [("labels", "labels")]),
             (segmentation, write, [("labels", "labels")]),
             (regions, write, [("regions", "regions")]),
         ])  # fmt: skip
+        if not (acquisition.dseg_file and own_names(acquisition.dseg_file)):
+            workflow.connect([  # they know FreeSurfer's labels only
+                (segmentation, quality, [("volumes", "volumes")]),
+                (regions, quality, [("regions", "regions")]),
+                (segmentation, figures, [("labels", "labels")]),
+            ])  # fmt: skip
         if not acquisition.dseg_file:
             workflow.connect(segmentation, "posterior", regions, "posterior")
         if relaxation is not None:

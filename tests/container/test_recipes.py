@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from spython.main.parse.parsers import get_parser
 
 from isdu_bids import __version__
 from isdu_bids.networks.weights import DEFAULT_WEIGHTS
+from isdu_bids.segmentation.keras_weights import OFFICIAL
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
@@ -89,3 +91,19 @@ def test_both_mark_themselves_as_a_container(docker, singularity):
     marker = "IS_DOCKER_8395080871=1"
     assert marker in docker["environ"]
     assert marker in singularity["environ"]
+
+
+def test_addresses_of_the_segmentation_weights():
+    """FreeSurfer's archive keeps them in these folders; the checksums are those we know."""
+    path = ROOT / "docker" / "fetch_synthseg.py"
+    fetch = module_from_spec(spec_from_file_location("fetch_synthseg", path))
+    fetch.__spec__.loader.exec_module(fetch)
+    folders = [fetch.address(file).split("/objects/")[1][:7] for file in fetch.FILES]
+    assert folders == ["bee/241", "187/db4", "c04/403"]
+    assert {sha256 for _, sha256 in fetch.FILES.values()} <= set(OFFICIAL)
+
+
+def test_both_say_where_the_segmentation_weights_are(docker, singularity):
+    place = "FREESURFER_HOME=/opt/isdu-bids/freesurfer"
+    assert place in docker["environ"]
+    assert place in singularity["environ"]
