@@ -81,9 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             scores["seconds"], scores["CPU seconds"] = seconds
             for name, score in scores.items():
                 rows.setdefault(name, {}).setdefault(case, []).append(score)
-            print(case, file.name, tuple(image.shape), f"{np.mean(list(scores.values())[:32]):.3f}")
+            mean = np.nanmean([scores[label_name(label)] for label in SYNTHSEG_LABELS[1:]])
+            print(case, file.name, tuple(image.shape), f"{mean:.3f}", flush=True)
     table = {
-        name: {case: f"{np.mean(v):.3f} ({np.min(v):.3f})" for case, v in cases.items()}
+        name: {case: f"{np.nanmean(v):.3f} ({np.nanmin(v):.3f})" for case, v in cases.items()}
         for name, cases in rows.items()
     }
     print(f"\nMean (lowest) of {len(options.heads)} heads\n")

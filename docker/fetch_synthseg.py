@@ -52,8 +52,11 @@ def main(folder: Path) -> None:
     models = folder / "models"
     models.mkdir(parents=True, exist_ok=True)
     for file, (_, sha256) in FILES.items():
-        with urllib.request.urlopen(address(file)) as response:
-            content = response.read()
+        try:
+            with urllib.request.urlopen(address(file), timeout=60) as response:
+                content = response.read()
+        except OSError as error:
+            sys.exit(f"{address(file)} cannot be fetched ({error}); build without SynthSeg")
         if hashlib.sha256(content).hexdigest() != sha256:
             sys.exit(f"{address(file)} is not the file it should be; build without SynthSeg")
         (models / file).write_bytes(content)

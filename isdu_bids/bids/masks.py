@@ -1,8 +1,7 @@
-"""The user's own brain masks and segmentations: by a pattern, or from derivative datasets."""
+"""The user's own brain masks: by a pattern, or from derivative datasets."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -61,60 +60,19 @@ def find_mask(
         filled = pattern.format(
             **{key: entities.get(short, "") for key, short in _PLACEHOLDERS.items()}
         )
-        mask = _only(found for root in (bids_dir, *derivatives) for found in root.glob(filled))
+        mask = only_one(found for root in (bids_dir, *derivatives) for found in root.glob(filled))
         if mask is None:
             raise DataError(f"{image} has no mask {filled}; add it or correct the mask pattern")
         return mask
     for root in derivatives:
         folder = root / f"sub-{entities['sub']}"
-        if mask := _only(folder.rglob(f"{name}_desc-brain_mask.nii*")):
+        if mask := only_one(folder.rglob(f"{name}_desc-brain_mask.nii*")):
             return mask
     return None
 
 
-def find_dseg(image: Path, derivatives: Sequence[Path]) -> Path | None:
-    """Find a segmentation on the grid of the scan that ``image`` belongs to, or None.
-
-    It is the only ``_dseg`` of the scan's entities without ``space-`` in the first derivative
-    dataset that has one. Segmentations of other images (a T1w) are not taken: nothing says how
-    the head moved between them.
-
-    Raises
-    ------
-    DataError
-        If the choice is ambiguous.
-    """
-    name = scan_name(image)
-    for root in derivatives:
-        folder = root / f"sub-{parse_name(image)[0]['sub']}"
-        found = [path for path in folder.rglob("*_dseg.nii*") if scan_name(path) == name]
-        if dseg := _only(path for path in found if "space" not in parse_name(path)[0]):
-            return dseg
-    return None
-
-
-def label_names(dseg: Path) -> dict[int, str] | None:
-    """Names of the labels from the ``.tsv`` beside a segmentation; None if there is none.
-
-    Raises
-    ------
-    DataError
-        If the table lacks the columns ``index`` and ``name``.
-    """
-    table = dseg.with_name(dseg.name.split(".nii")[0] + ".tsv")
-    if not table.is_file():
-        return None
-    with table.open(newline="") as stream:
-        try:
-            rows = csv.DictReader(stream, delimiter="\t")
-            return {int(row["index"]): row["name"] for row in rows}
-        except (KeyError, ValueError, TypeError) as error:
-            raise DataError(
-                f"{table}: columns index (a whole number) and name are needed ({error})"
-            ) from error
-
-
-def _only(found: Iterable[Path]) -> Path | None:
+def only_one(found: Iterable[Path]) -> Path | None:
+    """Return the only file, or None; a DataError names two of several."""
     files = sorted(set(found))
     if len(files) > 1:
         raise DataError(f"{files[0]} and {files[1]} belong to the same scan; keep one of them")

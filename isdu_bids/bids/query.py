@@ -12,7 +12,8 @@ from typing import Any
 
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.assembly import assemble
-from isdu_bids.bids.masks import check_pattern, derivative_folders, find_dseg, find_mask
+from isdu_bids.bids.labels import find_dseg
+from isdu_bids.bids.masks import check_pattern, derivative_folders, find_mask
 from isdu_bids.bids.names import parse_name, scan_name
 from isdu_bids.bids.sidecar import read_json
 from isdu_bids.errors import DataError, IsduError, NoInputError, NoMatchError, UsageError

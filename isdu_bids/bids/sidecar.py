@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -61,8 +62,18 @@ def applicable_sidecars(image: Path, bids_dir: Path) -> list[Path]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:
-    """Write a JSON object atomically."""
-    return write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    """Write a JSON object atomically; what is not a number becomes null, as JSON has no NaN."""
+    text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    return write_text(path, text + "\n")
+
+
+def finite(value: Any) -> Any:
+    """Copy of nested mappings and sequences with None in place of NaN and infinity."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -150,7 +150,7 @@ def build_parser() -> Parser:
         choices=SEGMENTATIONS,
         default=default.segmentation,
         help="network that labels the regions; auto: SynthSeg where its weights are found, else "
-        "the small one of this package (default: %(default)s)",
+        "none; small: the preliminary one of this package (default: %(default)s)",
     )
     group.add_argument(
         "--synthseg-weights",

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from isdu_bids import __version__, images
+from isdu_bids.bids.labels import label_meaning
 from isdu_bids.bids.sidecar import write_json, write_text
 from isdu_bids.errors import DataError
 from isdu_bids.geometry import voxel_size_mm
@@ -38,12 +39,14 @@ def run_regions(options: argparse.Namespace) -> str:
             raise DataError(f"{path} has shape {volume.data.shape}; one 3D volume is needed")
     chi = volumes[options.chi]
     valid = volumes[options.mask].data > 0 if options.mask else np.nan_to_num(chi.data) != 0
+    labels = volumes[options.dseg].data
     result = region_statistics(
         chi.data,
-        volumes[options.dseg].data,
+        labels,
         valid,
         voxel_volume_mm3=float(np.prod(voxel_size_mm(chi.affine))),
         r2star_per_s=volumes[options.r2star].data if options.r2star else None,
+        **label_meaning(options.dseg, np.unique(np.rint(np.nan_to_num(labels)))),
     )
     table = pd.DataFrame(result.table).astype({"index": "Int64"})  # merged regions have none
     text = table.to_csv(None, sep="\t", index=False, na_rep="n/a", float_format="%.6g")

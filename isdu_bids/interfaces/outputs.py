@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from isdu_bids.quality.measures import measure_scan
 from isdu_bids.quality.segmentation import measure_segmentation
 from isdu_bids.reports.figures import ScanFigures, draw_figures
 from isdu_bids.reports.methods_text import citation
+from isdu_bids.segmentation.labels import REGIONS
 from isdu_bids.segmentation.statistics import STATISTICS_COLUMNS
 from isdu_bids.units import ppm_to_hz
 
@@ -76,15 +76,12 @@ class MeasureQuality(Step):
         )
         if isdefined(self.inputs.regions):
             table = json.loads(Path(self.inputs.regions).read_text())
+            table["index"] = [
+                index if index in known_labels(table) else None for index in table["index"]
+            ]
             volumes = json.loads(Path(self.inputs.volumes).read_text())
             measures |= measure_segmentation(table, **with_labels(volumes))
-        path = Path(runtime.cwd) / "measures.json"
-        finite = {  # JSON has no NaN
-            name: None if isinstance(v, float) and not isfinite(v) else v
-            for name, v in measures.items()
-        }
-        path.write_text(json.dumps(finite, indent=1))
-        self._results["measures"] = str(path)
+        self._results["measures"] = str(write_json(Path(runtime.cwd) / "measures.json", measures))
         return runtime
 
 
@@ -94,6 +91,7 @@ class _FiguresInput(_ScanMapsInput):
     wrapped = File(exists=True, mandatory=True)
     unwrapped = File(exists=True, mandatory=True)
     labels = File(exists=True)
+    regions = File(exists=True, desc="JSON of MeasureRegions")
 
 
 class _FiguresOutput(TraitedSpec):
@@ -108,10 +106,14 @@ class DrawFigures(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        labels = images.load_volume(inputs.labels).data if isdefined(inputs.labels) else None
+        labels = None
+        if isdefined(inputs.labels):
+            table = json.loads(Path(inputs.regions).read_text())
+            labels = images.load_volume(inputs.labels).data.astype(np.int32)
+            labels[~np.isin(labels, list(known_labels(table)))] = 0
         scan = ScanFigures(
             **_arrays(inputs),
-            labels=None if labels is None else labels.astype(np.int32),
+            labels=labels if labels is not None and labels.any() else None,
             wrapped_rad=images.load_stack([inputs.wrapped]).data,
             unwrapped_rad=images.load_stack([inputs.unwrapped]).data,
             affine=images.load_volume(inputs.chi_ppm).affine,
@@ -139,6 +141,7 @@ class _WriteInput(_ScanMapsInput):
     regions = File(exists=True)
     measures = File(exists=True, mandatory=True)
     notes = traits.List(File(exists=True), mandatory=True)
+    flags = traits.List(traits.Str, desc="what the choice of steps leaves out")
 
 
 class _WriteOutput(TraitedSpec):
@@ -155,6 +158,7 @@ class WriteDerivatives(Step):
         inputs, scan = self.inputs, self.inputs.acquisition
         output_dir = Path(inputs.output_dir)
         notes = Notes.merged(inputs.notes)
+        notes.flags += inputs.flags
         maps = _arrays(inputs)
         affine = images.load_volume(inputs.chi_ppm).affine
         combined = np.sqrt((maps["magnitude"] ** 2).sum(axis=0))
@@ -179,8 +183,9 @@ class WriteDerivatives(Step):
                 write(key, images.load_volume(path).data)
 
         regions = None
-        if isdefined(inputs.labels):
-            labels = images.load_volume(inputs.labels).data.astype(np.int16)
+        labels = images.load_volume(inputs.labels).data if isdefined(inputs.labels) else None
+        if labels is not None and labels.any():
+            labels = labels.astype(np.int32)
             regions = json.loads(Path(inputs.regions).read_text())
             write("dseg", labels)
             write_output(output_dir, scan, "dseg_labels", label_table(regions))
@@ -227,6 +232,12 @@ def label_table(regions: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
     return {"index": [index for index, _ in named], "name": [name for _, name in named]}
 
 
+def known_labels(table: Mapping[str, Sequence[Any]]) -> set[int]:
+    """Labels of a table of regions that have FreeSurfer's meaning, not one of the user's own."""
+    rows = zip(table["index"], table["name"], strict=True)
+    return {index for index, name in rows if index in REGIONS and REGIONS[index].name == name}
+
+
 def with_labels(volumes: Mapping[str, Any]) -> dict[str, Any]:
     """Labels as numbers again, which JSON keeps as text."""
     return {
@@ -269,9 +280,6 @@ def sidecar(key: str, notes: Notes) -> dict[str, Any]:
 
 
 def _reference_fields(reference: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "ReferenceRegion": reference["region"],
-        "ReferenceMeanPpm": reference["mean_ppm"],
-        "ReferenceStandardDeviationPpm": reference["sd_ppm"],
-        "ReferenceNumberOfVoxels": reference["n_voxels"],
-    }
+    names = {"region": "ReferenceRegion", "mean_ppm": "ReferenceMeanPpm"}
+    names |= {"sd_ppm": "ReferenceStandardDeviationPpm", "n_voxels": "ReferenceNumberOfVoxels"}
+    return {new: reference[old] for old, new in names.items() if reference[old] is not None}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from nipype.interfaces.base import (
@@ -17,12 +16,12 @@ from nipype.interfaces.base import (
 )
 
 from isdu_bids import images
-from isdu_bids.bids.masks import label_names
-from isdu_bids.errors import DataError
+from isdu_bids.bids.labels import label_meaning
+from isdu_bids.bids.sidecar import finite, write_json
+from isdu_bids.errors import DataError, IsduError
 from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import Step
 from isdu_bids.segmentation.choose import load_network
-from isdu_bids.segmentation.labels import REGIONS, Region, named_regions
 from isdu_bids.segmentation.segment import segment
 from isdu_bids.segmentation.statistics import region_statistics
 
@@ -31,6 +30,7 @@ _SYNTHSEG_DOI = "10.1016/j.media.2023.102789"
 
 class _SegmentInput(BaseInterfaceInputSpec):
     magnitude = File(exists=True, mandatory=True, desc="stack of echoes")
+    method = traits.Str("auto", desc="name of the network")
     weights = File(exists=True, desc="of the network")
     weights_sha256 = traits.Str(desc="so that other weights in the same place are not cached")
     dseg_file = File(exists=True, desc="the user's labels, used instead")
@@ -51,41 +51,54 @@ class SegmentMagnitude(Step):
     input_spec, output_spec = _SegmentInput, _SegmentOutput
 
     def _run_interface(self, runtime: Any) -> Any:
-        inputs = self.inputs
-        volumes: dict[str, Any] = {}
-        if isdefined(inputs.dseg_file):
-            dseg = images.load_volume(inputs.dseg_file)
-            self._save(runtime, dseg.affine, labels=np.rint(dseg.data).astype(np.int32))
-            text = "The anatomical labels were given by the user"
-            self._note(runtime, [(text, "")], segmentation="user")
-        else:
-            magnitude = images.load_stack([inputs.magnitude])
-            combined = np.sqrt((magnitude.data**2).sum(axis=0))
-            chosen = load_network("auto", Path(inputs.weights))
-            result = segment(
-                combined, magnitude.affine, network=chosen.network, device=inputs.device
-            )
-            self._save(runtime, magnitude.affine, labels=result.labels, posterior=result.posterior)
-            volumes = {
-                "soft_volumes_mm3": result.soft_volumes_mm3,
-                "intracranial_mm3": result.intracranial_mm3,
-                "confidence": result.confidence,
-            }
-            text = f"Regions were labelled on the combined magnitude by {chosen.description}"
-            flag = {None: ["small_segmentation"], False: ["unofficial_synthseg"], True: []}
-            self._note(
-                runtime,
-                [(text, _SYNTHSEG_DOI)],
-                flag[chosen.official],
-                segmentation=chosen.name,
-                segmentation_sha256=chosen.sha256,
-                segmentation_official=chosen.official,
-                segmentation_device=result.device,
-            )
-        path = Path(runtime.cwd) / "volumes.json"
-        path.write_text(json.dumps(volumes))
-        self._results["volumes"] = str(path)
+        magnitude = images.load_stack([self.inputs.magnitude])
+        self._results["volumes"] = str(write_json(Path(runtime.cwd) / "volumes.json", {}))
+        try:
+            if isdefined(self.inputs.dseg_file):
+                self._take_labels(runtime)
+            else:
+                self._find_labels(runtime, magnitude)
+        except (IsduError, RuntimeError, MemoryError) as error:
+            # the map is worth more than its regions: it is written all the same
+            nothing = np.zeros(magnitude.data.shape[1:], np.int16)
+            self._save(runtime, magnitude.affine, labels=nothing, posterior=nothing)
+            self._note(runtime, [], ["segmentation_failed"], segmentation_error=str(error))
         return runtime
+
+    def _take_labels(self, runtime: Any) -> None:
+        path = Path(self.inputs.dseg_file)
+        dseg = images.load_volume(path)
+        labels = np.rint(dseg.data).astype(np.int32)
+        if dseg.data.ndim != 3 or not np.array_equal(labels, dseg.data):
+            raise DataError(f"{path}: labels must be whole numbers in one 3D volume")
+        label_meaning(path, np.unique(labels))  # an error of its table belongs here
+        self._save(runtime, dseg.affine, labels=labels)
+        text = "The anatomical labels were given by the user"
+        self._note(runtime, [(text, "")], segmentation="user", segmentation_file=str(path))
+
+    def _find_labels(self, runtime: Any, magnitude: images.Volume) -> None:
+        combined = np.sqrt((magnitude.data**2).sum(axis=0))
+        chosen = load_network(self.inputs.method, Path(self.inputs.weights))
+        result = segment(
+            combined, magnitude.affine, network=chosen.network, device=self.inputs.device
+        )
+        self._save(runtime, magnitude.affine, labels=result.labels, posterior=result.posterior)
+        volumes = {
+            "soft_volumes_mm3": result.soft_volumes_mm3,
+            "intracranial_mm3": result.intracranial_mm3,
+            "confidence": result.confidence,
+        }
+        write_json(Path(self._results["volumes"]), volumes)
+        flag = {None: ["small_segmentation"], False: ["unofficial_synthseg"], True: []}
+        self._note(
+            runtime,
+            [(f"Regions were labelled on the magnitude by {chosen.description}", _SYNTHSEG_DOI)],
+            flag[chosen.official],
+            segmentation=chosen.name,
+            segmentation_sha256=chosen.sha256,
+            segmentation_official=chosen.official,
+            segmentation_device=result.device,
+        )
 
 
 class _MeasureInput(BaseInterfaceInputSpec):
@@ -95,46 +108,6 @@ class _MeasureInput(BaseInterfaceInputSpec):
     dseg_file = traits.Either(None, File(exists=True), desc="the user's, whose names count")
     posterior = File(exists=True)
     r2star = File(exists=True)
-
-
-class _UserLabels(TypedDict, total=False):
-    regions: dict[int, Region]
-    groups: dict[str, tuple[int, ...]]
-    csf_labels: tuple[int, ...]
-    expected_labels: tuple[int, ...]
-
-
-def own_names(dseg: Path) -> dict[int, str] | None:
-    """Names of a user's labels where they are not FreeSurfer's; None where they are."""
-    names = label_names(dseg)
-    if names is None or all(
-        label == 0 or (label in REGIONS and REGIONS[label].name == name)
-        for label, name in names.items()
-    ):
-        return None
-    return names
-
-
-def user_labels(dseg: Path, labels: np.ndarray[Any, Any]) -> _UserLabels:
-    """How to read the labels of a user's segmentation: by its table, else as FreeSurfer's.
-
-    Raises
-    ------
-    DataError
-        If it has no table and its labels are not FreeSurfer's: names would be guessed.
-    """
-    names = own_names(dseg)
-    if names is not None:
-        regions = named_regions(names)
-        return {
-            "regions": regions, "groups": {}, "csf_labels": (), "expected_labels": tuple(names),
-        }  # fmt: skip
-    if unknown := sorted(set(np.unique(labels).tolist()) - set(REGIONS)):
-        raise DataError(
-            f"{dseg}: labels {unknown[:10]} are not FreeSurfer's; name all labels in a .tsv "
-            "beside it, with columns index and name"
-        )
-    return {}
 
 
 class _MeasureOutput(TraitedSpec):
@@ -149,29 +122,28 @@ class MeasureRegions(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         chi = images.load_volume(self.inputs.chi_ppm)
-        optional = {
-            name: images.load_volume(path).data if isdefined(path) else None
-            for name, path in (
-                ("posterior", self.inputs.posterior), ("r2star_per_s", self.inputs.r2star),
-            )
-        }  # fmt: skip
         labels = images.load_volume(self.inputs.labels).data.astype(np.int32)
         dseg = self.inputs.dseg_file
-        naming = user_labels(Path(dseg), labels) if dseg else _UserLabels()
+        meaning: Any = {}
+        if dseg and labels.any():
+            meaning = label_meaning(Path(dseg), np.unique(labels))
         result = region_statistics(
             chi.data,
             labels,
             images.load_volume(self.inputs.mask).data > 0,
             voxel_volume_mm3=float(np.prod(voxel_size_mm(chi.affine))),
-            **optional,
-            **naming,
+            r2star_per_s=_data(self.inputs.r2star),
+            posterior=_data(self.inputs.posterior),
+            **meaning,
         )
-        path = Path(runtime.cwd) / "regions.json"
-        path.write_text(json.dumps(result.table))
-        self._results["regions"] = str(path)
+        self._results["regions"] = str(write_json(Path(runtime.cwd) / "regions.json", result.table))
         self._note(
             runtime,
-            brain_reference=asdict(result.brain_reference),
-            csf_reference=asdict(result.csf_reference),
+            brain_reference=finite(asdict(result.brain_reference)),
+            csf_reference=finite(asdict(result.csf_reference)),
         )
         return runtime
+
+
+def _data(path: Any) -> np.ndarray[Any, Any] | None:
+    return images.load_volume(path).data if isdefined(path) else None

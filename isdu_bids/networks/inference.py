@@ -218,7 +218,7 @@ def _in_memory(
     while True:
         try:
             # TF32 would cost three digits, other algorithms the same result twice
-            with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+            with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
                 return _run(network, field, mask, kernel, slabs)
         except torch.cuda.OutOfMemoryError:
             if slabs.planes <= 8:

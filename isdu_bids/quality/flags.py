@@ -160,6 +160,15 @@ _PROCESSING: dict[str, tuple[Severity, str]] = {
     "phase_range_not_filled": ("warning", "the phase does not fill its manufacturer's range"),
     "phase_scale_from_wraps": ("warning", "the scale of the phase was found from its wraps"),
     "phase_beyond_one_turn": ("info", "the phase exceeds one turn and was wrapped"),
+    "regions_not_labelled": (
+        "info",
+        "no regional statistics: SynthSeg's weights were not found (--synthseg-weights), and no "
+        "segmentation was given (--derivatives)",
+    ),
+    "segmentation_failed": (
+        "error",
+        "the regions could not be labelled (see segmentation error): there are no regional values",
+    ),
     "small_segmentation": (
         "warning",
         "regions were labelled by the small preliminary network of this package: look at them, and "

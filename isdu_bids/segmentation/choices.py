@@ -2,5 +2,6 @@
 
 from __future__ import annotations
 
-#: Networks; ``auto`` is SynthSeg where its weights are found, else the small one of the package.
+#: Networks; ``auto`` is SynthSeg where its weights are found, else none: the small one of the
+#: package is preliminary, and regional values that look right must not come by default.
 SEGMENTATIONS = ("auto", "synthseg", "robust", "small", "none")

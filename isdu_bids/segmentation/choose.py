@@ -54,13 +54,13 @@ class Chosen:
     description: str
 
 
-def network_file(name: str, synthseg_weights: Path | None = None) -> Path:
-    """File that `load_network` reads.
+def network_file(name: str, synthseg_weights: Path | None = None) -> Path | None:
+    """File that `load_network` reads; None for ``none``, and for ``auto`` without SynthSeg.
 
     Parameters
     ----------
     name
-        One of `isdu_bids.segmentation.choices.SEGMENTATIONS` except ``none``.
+        One of `isdu_bids.segmentation.choices.SEGMENTATIONS`.
     synthseg_weights
         Keras file of SynthSeg, or the folder of several; by default FreeSurfer's.
 
@@ -73,23 +73,19 @@ def network_file(name: str, synthseg_weights: Path | None = None) -> Path:
     """
     if name == "small":
         return SMALL_FILE
+    if name == "none":
+        return None
     if name not in _SYNTHSEG_FILES:
-        known = ", ".join(choice for choice in SEGMENTATIONS if choice != "none")
+        known = ", ".join(SEGMENTATIONS)
         raise UsageError(f"unknown segmentation network {name!r}; choose from: {known}")
     path = find_weights(synthseg_weights, _SYNTHSEG_FILES[name])
-    if path is not None:
-        return path
-    if name == "auto":
-        return SMALL_FILE
-    raise UsageError(
-        f"segmentation {name}: {_SYNTHSEG_FILES[name]} was not found; name its file or folder by "
-        "--synthseg-weights, set FREESURFER_HOME, or use --segmentation small (isdu-qsm segment: "
-        "--network small)"
-    )
+    if path is None and name != "auto":
+        raise _not_found(name)
+    return path
 
 
 def load_network(name: str, synthseg_weights: Path | None = None) -> Chosen:
-    """Load a segmentation network; ``auto`` is SynthSeg where its weights are found, else small.
+    """Load a segmentation network; ``auto`` is SynthSeg.
 
     Parameters and errors are those of `network_file`; also:
 
@@ -99,6 +95,8 @@ def load_network(name: str, synthseg_weights: Path | None = None) -> Chosen:
         If the file is damaged or holds another network than the name says.
     """
     path = network_file(name, synthseg_weights)
+    if path is None:
+        raise _not_found(name)
     if path == SMALL_FILE:
         network = load_region_net(path)
         with safe_open(path, framework="pt") as file:
@@ -116,6 +114,14 @@ def load_network(name: str, synthseg_weights: Path | None = None) -> Chosen:
     origin = weights.name if weights.official else f"{weights.name}, not an official file"
     description = f"{variant} ({origin})"
     return Chosen(weights.network, weights.name, weights.sha256, weights.official, description)
+
+
+def _not_found(name: str) -> UsageError:
+    return UsageError(
+        f"segmentation {name}: {_SYNTHSEG_FILES.get(name, 'no file')} was not found; name its file "
+        "or folder by --synthseg-weights, set FREESURFER_HOME, or use the preliminary network of "
+        "this package: --segmentation small (isdu-qsm segment: --network small)"
+    )
 
 
 def load_parcellation(synthseg_weights: Path | None = None) -> SynthSegWeights:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from isdu_bids.errors import DataError
+from isdu_bids.packaged import file_sha256
 from isdu_bids.segmentation.labels import PARC_LABELS, SYNTHSEG1_LABELS, SYNTHSEG_LABELS
 from isdu_bids.segmentation.synthseg import RobustSynthSeg, SynthSeg, UNet
 
@@ -97,7 +97,7 @@ def load_synthseg(path: Path) -> SynthSegWeights:
         )
     if layers:
         logger.warning("%s: layers not used: %s", path, ", ".join(sorted(layers)))
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = file_sha256(path)
     official = sha256 in OFFICIAL
     return SynthSegWeights(
         OFFICIAL.get(sha256, path.name), network.eval().requires_grad_(False), sha256, official

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,6 +59,17 @@ _SIDED: tuple[tuple[int, int, str, str], ...] = (
     (28, 60, "VentralDC", "#a52a2a"),
 )
 
+#: What FreeSurfer's segmentations hold beside SynthSeg's: (label, mirror, name).
+_FURTHER: tuple[tuple[int, int, str], ...] = (
+    (25, 57, "Left-Lesion"), (57, 25, "Right-Lesion"),
+    (30, 62, "Left-vessel"), (62, 30, "Right-vessel"),
+    (31, 63, "Left-choroid-plexus"), (63, 31, "Right-choroid-plexus"),
+    (78, 79, "Left-WM-hypointensities"), (79, 78, "Right-WM-hypointensities"),
+    (72, 72, "5th-Ventricle"), (77, 77, "WM-hypointensities"), (80, 80, "non-WM-hypointensities"),
+    (85, 85, "Optic-Chiasm"), (251, 251, "CC_Posterior"), (252, 252, "CC_Mid_Posterior"),
+    (253, 253, "CC_Central"), (254, 254, "CC_Mid_Anterior"), (255, 255, "CC_Anterior"),
+)  # fmt: skip
+
 #: Cortical parcels of Desikan and Killiany; label 1000 + n on the left, 2000 + n on the right.
 _PARCELS: dict[int, str] = {
     1: "bankssts",
@@ -103,6 +114,9 @@ def _table() -> dict[int, Region]:
     for left, right, name, colour in _SIDED:
         regions.append(Region(left, f"Left-{name}", "left", right, colour))
         regions.append(Region(right, f"Right-{name}", "right", left, colour))
+    for label, mirror, name in _FURTHER:
+        side: Side = "left" if name.startswith("Left") else "midline"
+        regions.append(Region(label, name, "right" if name.startswith("Right") else side, mirror))
     for parcel, name in _PARCELS.items():
         left, right = 1000 + parcel, 2000 + parcel
         regions.append(Region(left, f"ctx-lh-{name}", "left", right))
@@ -114,7 +128,9 @@ def _table() -> dict[int, Region]:
 REGIONS: dict[int, Region] = _table()
 
 #: Channels of SynthSeg 2.0, of 1.0 (which has no CSF), and of the cortical parcellation.
-SYNTHSEG_LABELS: tuple[int, ...] = tuple(label for label in REGIONS if label < 1000)
+SYNTHSEG_LABELS: tuple[int, ...] = tuple(
+    sorted([label for label, *_ in _MIDLINE] + [label for pair in _SIDED for label in pair[:2]])
+)
 SYNTHSEG1_LABELS: tuple[int, ...] = tuple(label for label in SYNTHSEG_LABELS if label != 24)
 PARC_LABELS: tuple[int, ...] = (0, *(label for label in REGIONS if label > 1000))
 
@@ -141,14 +157,18 @@ def _groups() -> dict[str, tuple[int, ...]]:
 GROUPS: dict[str, tuple[int, ...]] = _groups()
 
 
-def named_regions(names: Mapping[int, str]) -> dict[int, Region]:
-    """Regions of a segmentation that has names of its own; no sides are known of them."""
-    return {
-        label: REGIONS[label]
-        if label in REGIONS and REGIONS[label].name == name
-        else Region(label, name, "midline", label)
-        for label, name in names.items()
-    }
+def named_region(label: int, name: str) -> Region:
+    """Region of a label by the name that somebody gives it; without a side unless it is ours.
+
+    Examples
+    --------
+    >>> named_region(10, "Left-Thalamus-Proper").side, named_region(10, "red nucleus").side
+    ('left', 'midline')
+    """
+    own = REGIONS.get(label)
+    if own is not None and name.removesuffix("-Proper").lower() == own.name.lower():
+        return own
+    return Region(label, name, "midline", label)
 
 
 def label_name(label: int) -> str:

@@ -157,7 +157,7 @@ def _segment(
 
 def _posteriors(network: SegmentationNetwork, image: torch.Tensor) -> torch.Tensor:
     """Probabilities ``(label, x, y, z)``; TF32 would cost three digits of them."""
-    with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         logits = network(image)[0].float()
     for planes in logits.split(16, dim=1):
         planes.copy_(planes.softmax(0))

@@ -32,6 +32,8 @@ WHOLE_MASK = "Whole-Mask"
 CSF_LABELS = (4, 43)
 #: Below this the ventricles are not eroded: too few voxels would be left to be averaged.
 _MIN_CSF_MM3 = 1000.0
+#: Below this there is no reference: a few stray voxels would look like one.
+_MIN_REFERENCE_MM3 = 250.0
 _SIDES = {"left": "L", "right": "R"}
 #: The cortex of a side is one region, whether it is divided into parcels or not.
 _PARCELS = {
@@ -254,7 +256,10 @@ def _ventricles(
     core = ndimage.binary_erosion(fluid, border_value=1) & inside
     if core.sum() * voxel_volume_mm3 >= _MIN_CSF_MM3:
         return _reference(f"{name}, eroded by one voxel", chi_ppm[core])
-    return _reference(name, chi_ppm[fluid & inside])
+    measured = chi_ppm[fluid & inside]
+    if measured.size * voxel_volume_mm3 < _MIN_REFERENCE_MM3:
+        return _reference(f"{name}, too small", measured[:0])
+    return _reference(name, measured)
 
 
 def _reference(region: str, chi: Volume) -> Reference:

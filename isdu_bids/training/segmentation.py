@@ -19,7 +19,7 @@ from isdu_bids.segmentation.region_net import DEFAULT_FEATURES, RegionNet, fold,
 from isdu_bids.simulation.contrasts import ContrastSettings, draw_contrast
 from isdu_bids.simulation.random_fields import derived_generator
 from isdu_bids.training.allocator import keep_freed_memory
-from isdu_bids.training.config import build
+from isdu_bids.training.config import SCHEDULES, build
 from isdu_bids.training.recipe import learning_rate
 from isdu_bids.training.state import TrainingState
 from isdu_bids.training.trainer import LOG_FILE, STATE_FILE, WEIGHTS_FILE
@@ -61,6 +61,12 @@ class SegmentationConfig:
         return {name: getattr(self, name) for name in ("features", "contrast", "seed")}
 
     def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise UsageError(
+                f"schedule = {self.schedule!r} is unknown; known are {', '.join(SCHEDULES)}"
+            )
+        if self.save_every < 1 or not 0 <= self.decay_steps < self.steps:
+            raise UsageError("save_every must be at least 1, and decay_steps less than steps")
         multiple = 2 ** len(self.features)
         if any(n % multiple for n in self.contrast.size):
             raise UsageError(f"[contrast] size must be multiples of {multiple} for these features")

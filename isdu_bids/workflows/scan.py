@@ -19,7 +19,7 @@ from isdu_bids.interfaces.field import (
     RemoveBackground,
 )
 from isdu_bids.interfaces.outputs import DrawFigures, MeasureQuality, WriteDerivatives
-from isdu_bids.interfaces.regions import MeasureRegions, SegmentMagnitude, own_names
+from isdu_bids.interfaces.regions import MeasureRegions, SegmentMagnitude
 from isdu_bids.networks.weights import weights_path, weights_sha256
 from isdu_bids.packaged import file_sha256
 from isdu_bids.segmentation.choose import network_file
@@ -190,7 +190,7 @@ def init_scan_wf(
         (chi, reference, [("chi_ppm", "chi_ppm")]),
     ])  # fmt: skip
     steps.append(reference)
-    segmented = bool(acquisition.dseg_file) or settings.segmentation != "none"
+    labels_from = _labels_from(acquisition, settings)
 
     relaxation = None
     if len(echo_times_s) >= MIN_RELAXATION_ECHOES:
@@ -208,15 +208,14 @@ def init_scan_wf(
         if settings.reference == "csf":
             workflow.connect(relaxation, "r2star", reference, "r2star")
 
-    if segmented:
-        source = _labels_from(acquisition, settings)
+    if labels_from:
         segmentation = pe.Node(
-            SegmentMagnitude(**source, **gpu),
+            SegmentMagnitude(**labels_from, **gpu),
             name="segmentation",
             mem_gb=memory.segmentation_gb,
             n_procs=threads,
         )
-        measure = MeasureRegions(dseg_file=source.get("dseg_file"))
+        measure = MeasureRegions(dseg_file=labels_from.get("dseg_file"))
         regions = pe.Node(measure, name="regions", mem_gb=memory.load_gb)
         steps += [segmentation, regions]
         workflow.connect([
@@ -226,17 +225,18 @@ def init_scan_wf(
             (reference, regions, [("chi_ppm", "chi_ppm")]),
             (segmentation, write, [("labels", "labels")]),
             (regions, write, [("regions", "regions")]),
+            (segmentation, quality, [("volumes", "volumes")]),
+            (regions, quality, [("regions", "regions")]),
+            (regions, figures, [("regions", "regions")]),
+            (segmentation, figures, [("labels", "labels")]),
         ])  # fmt: skip
-        if not (acquisition.dseg_file and own_names(acquisition.dseg_file)):
-            workflow.connect([  # they know FreeSurfer's labels only
-                (segmentation, quality, [("volumes", "volumes")]),
-                (regions, quality, [("regions", "regions")]),
-                (segmentation, figures, [("labels", "labels")]),
-            ])  # fmt: skip
         if not acquisition.dseg_file:
             workflow.connect(segmentation, "posterior", regions, "posterior")
         if relaxation is not None:
             workflow.connect(relaxation, "r2star", regions, "r2star")
+
+    elif settings.segmentation == "auto":
+        write.inputs.flags = ["regions_not_labelled"]
 
     notes = pe.Node(Merge(len(steps)), name="notes", run_without_submitting=True)
     for index, step in enumerate(steps, start=1):
@@ -261,11 +261,17 @@ def init_scan_wf(
 
 
 def _labels_from(acquisition: Acquisition, settings: Settings) -> dict[str, str]:
-    """Tell where labels come from: the user, or a network by its file and checksum."""
+    """Tell where labels come from: the user, a network by its file and checksum, or nowhere."""
     if acquisition.dseg_file:
         return {"dseg_file": str(acquisition.dseg_file)}
     network = network_file(settings.segmentation, settings.synthseg_weights)
-    return {"weights": str(network), "weights_sha256": file_sha256(network)}
+    if network is None:
+        return {}
+    return {
+        "method": settings.segmentation,
+        "weights": str(network),
+        "weights_sha256": file_sha256(network),
+    }
 
 
 def workflow_name(acquisition: Acquisition) -> str:

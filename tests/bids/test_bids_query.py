@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from skeleton import AFFINE, SHAPE, edit_json, make_dataset, volume, write_json, write_nifti
 
-from isdu_bids.bids.masks import label_names
+from isdu_bids.bids.labels import label_meaning, label_names
 from isdu_bids.bids.query import find_acquisitions, read_filter_file
 from isdu_bids.errors import DataError, NoInputError, NoMatchError, UsageError
 from isdu_bids.images import load_real_imag, load_stack
@@ -335,7 +335,7 @@ def test_segmentation_of_the_same_scan_and_grid(tmp_path):
     raw = make_dataset(tmp_path / "raw", {"sub-01_run-1": {}, "sub-01_run-2": {}})
     folder = tmp_path / "labels" / "sub-01" / "anat"
     dseg = folder / "sub-01_run-2_seg-aseg_dseg.nii.gz"
-    for name in (dseg.name, "sub-01_run-1_space-T1w_dseg.nii.gz", "sub-01_desc-aseg_dseg.nii.gz"):
+    for name in (dseg.name, "sub-01_desc-aseg_dseg.nii.gz"):
         write_nifti(folder / name, np.ones(SHAPE), dtype="uint8")
     query = find_acquisitions(raw, derivatives=[tmp_path / "labels"])
     assert [scan.dseg_file for scan in query.acquisitions] == [None, dseg]
@@ -343,11 +343,31 @@ def test_segmentation_of_the_same_scan_and_grid(tmp_path):
     assert "belong to the same scan" in problem(raw, derivatives=[tmp_path / "labels"])
 
 
-def test_segmentation_on_another_grid_is_refused(tmp_path):
+def test_segmentations_on_other_grids_are_not_taken(tmp_path):
+    """Those of a T1w, as fMRIPrep leaves them, never stop a scan."""
     raw = make_dataset(tmp_path / "raw")
-    dseg = tmp_path / "labels" / "sub-01" / "sub-01_dseg.nii.gz"
-    write_nifti(dseg, np.ones((4, 4, 4)), dtype="uint8")
-    assert re.search(r"shape .* but .*_dseg", problem(raw, derivatives=[tmp_path / "labels"]))
+    for name in ("sub-01_dseg", "sub-01_desc-aseg_dseg", "notes_dseg"):
+        path = tmp_path / "labels" / "sub-01" / f"{name}.nii.gz"
+        write_nifti(path, np.ones((4, 4, 4)), dtype="uint8")
+    assert only(raw, derivatives=[tmp_path / "labels"]).dseg_file is None
+
+
+def test_labels_are_never_named_by_guess(tmp_path):
+    dseg = tmp_path / "sub-01_dseg.nii.gz"
+    plain = label_meaning(dseg, [0, 10, 49, 77])
+    assert plain["regions"][10].name == "Left-Thalamus"
+    assert plain["groups"] == {"Thalamus": (10, 49)}
+    with pytest.raises(DataError, match=r"labels \[999\] are not FreeSurfer's"):
+        label_meaning(dseg, [0, 10, 999])
+    table = tmp_path / "sub-01_dseg.tsv"
+    table.write_text("index\tname\n10\tred nucleus\n49\tRight-Thalamus-Proper\n4\tdentate\n")
+    own = label_meaning(dseg, [0, 10])
+    assert {label: region.name for label, region in own["regions"].items()} == {
+        10: "red nucleus", 49: "Right-Thalamus", 4: "dentate",
+    }  # fmt: skip
+    assert own["regions"][49].side == "right"
+    assert own["groups"] == {}  # a pair needs both sides
+    assert own["csf_labels"] == ()
 
 
 def test_names_of_labels_from_the_table_beside(tmp_path):

@@ -20,7 +20,7 @@ from isdu_bids.errors import DataError, UsageError
 from isdu_bids.packaged import WEIGHTS_FOLDER, file_sha256
 from isdu_bids.segmentation import choose
 from isdu_bids.segmentation.choices import SEGMENTATIONS
-from isdu_bids.segmentation.choose import load_network, load_parcellation
+from isdu_bids.segmentation.choose import load_network, load_parcellation, network_file
 from isdu_bids.segmentation.labels import SYNTHSEG_LABELS, label_name
 from isdu_bids.segmentation.region_net import RegionNet, save_region_net
 from isdu_bids.segmentation.segment import segment
@@ -56,13 +56,13 @@ def freesurfer(tmp_path, monkeypatch):
     return models
 
 
-def test_auto_is_small_where_no_weights_are_found(small_file):
-    for name in ("auto", "small"):
-        chosen = load_network(name)
-        assert isinstance(chosen.network, RegionNet)
-        assert (chosen.name, chosen.official) == ("regions_small", None)
-        assert chosen.sha256 == hashlib.sha256(small_file.read_bytes()).hexdigest()
-        assert "a test" in chosen.description
+def test_the_small_network_is_never_chosen_by_itself(small_file):
+    assert network_file("auto") is None
+    chosen = load_network("small")
+    assert isinstance(chosen.network, RegionNet)
+    assert (chosen.name, chosen.official) == ("regions_small", None)
+    assert chosen.sha256 == hashlib.sha256(small_file.read_bytes()).hexdigest()
+    assert "a test" in chosen.description
 
 
 def test_freesurfer_has_synthseg(small_file, freesurfer):
@@ -83,7 +83,7 @@ def test_a_file_with_another_network_is_refused(small_file):
             load_network(name, file)
 
 
-@pytest.mark.parametrize("name", ["synthseg", "robust"])
+@pytest.mark.parametrize("name", ["auto", "synthseg", "robust"])
 def test_missing_weights_name_the_ways_out(small_file, name):
     with pytest.raises(UsageError) as error:
         load_network(name)
@@ -95,9 +95,8 @@ def test_every_choice_but_none_is_a_network(small_file, freesurfer):
     for name in SEGMENTATIONS:
         if name != "none":
             assert load_network(name).network.labels == SYNTHSEG_LABELS
-    for name in ("none", "fast"):
-        with pytest.raises(UsageError, match="auto, synthseg, robust, small"):
-            load_network(name)
+    with pytest.raises(UsageError, match="auto, synthseg, robust, small"):
+        load_network("fast")
 
 
 def test_the_parcellation_lies_beside_the_other_weights(small_file, freesurfer):
@@ -227,11 +226,20 @@ def test_table_of_regions(maps, capsys):
     assert float(left["r2star_mean_per_s"]) == pytest.approx(10)
     assert (merged["index"], merged["hemisphere"], merged["n_voxels"]) == ("n/a", "n/a", "80")
     assert float(merged["chi_mean_ppm"]) == pytest.approx((32 * 0.1 + 48 * 0.2) / 80)
-    assert table["Left-Caudate"]["chi_mean_ppm"] == "n/a"
     dictionary = json.loads((maps / "out" / "regions.json").read_text())
     assert set(STATISTICS_COLUMNS) <= set(dictionary)
     assert dictionary["BrainReference"]["n_voxels"] == 80
     assert "mean_ppm" not in dictionary["CSFReference"]  # there are no ventricles
+
+
+def test_labels_with_a_table_have_its_names(maps, capsys):
+    (maps / "dseg.tsv").write_text(
+        "index\tname\n" + "".join(f"{i}\tmine {i}\n" for i in range(1, 99))
+    )
+    assert regions(maps) == 0
+    table = capsys.readouterr().out
+    assert "mine 12" in table
+    assert "Putamen" not in table
 
 
 def test_without_mask_the_map_says_where_it_is(maps, capsys):

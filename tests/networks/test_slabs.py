@@ -94,7 +94,7 @@ def test_gpu_equals_cpu(denoiser):
     volume, background, mask = scene(denoiser)
     on_cpu = run_stages(denoiser.stages(), volume, background, Active(mask, Slabs()))
     stages = deepcopy(denoiser).cuda().stages()
-    with torch.backends.cudnn.flags(allow_tf32=False):
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         active = Active(mask.cuda(), Slabs(planes=16))
         on_gpu = run_stages(stages, volume.cuda(), background.cuda(), active).cpu()
     assert relative_difference(on_gpu, on_cpu) <= 1e-5

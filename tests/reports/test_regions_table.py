@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from isdu_bids.reports.regions import OUTLINES, regions_html
-from isdu_bids.segmentation.labels import PARC_LABELS, SYNTHSEG_LABELS, named_regions
+from isdu_bids.segmentation.labels import PARC_LABELS, SYNTHSEG_LABELS, named_region
 from isdu_bids.segmentation.statistics import region_statistics
 from isdu_bids.workflows.reporting import summary_of
 
@@ -65,7 +65,7 @@ def test_null_of_json_is_no_value(volumes):
 def test_own_names_of_a_user_are_shown_and_never_ours(volumes, number):
     chi, labels, mask = volumes
     own = np.where(labels > 0, number, 0)
-    regions = named_regions({number: "Red <nucleus>"})
+    regions = {number: named_region(number, "Red <nucleus>")}
     extra = {"regions": regions, "groups": {}, "csf_labels": (), "expected_labels": (number,)}
     page = regions_html(table((chi, own, mask), **extra))
     assert list(rows_of(page)) == ["Region", "Red &lt;nucleus&gt;"]

@@ -12,8 +12,6 @@ import pytest
 from isdu_bids import images
 from isdu_bids.bids.validation import validate
 from isdu_bids.cli import app
-from isdu_bids.errors import DataError
-from isdu_bids.interfaces.regions import user_labels
 
 STATS = "sub-01/anat/sub-01_seg-synthseg_desc-chi_stats"
 
@@ -52,11 +50,12 @@ def test_statistics_of_the_users_labels(head_dataset, tmp_path):
     assert (report.errors, report.warnings) == ((), ())
 
 
-def test_no_segmentation(head_dataset, tmp_path):
-    out = run(head_dataset, tmp_path, "--segmentation", "none")
+def test_no_segmentation_without_synthseg(head_dataset, tmp_path, monkeypatch):
+    monkeypatch.delenv("FREESURFER_HOME", raising=False)
+    out = run(head_dataset, tmp_path)
     assert not list(out.rglob("*dseg*"))
     assert not list(out.rglob("*stats*"))
-    assert (out / "sub-01.html").exists()
+    assert "no regional statistics" in (out / "sub-01.html").read_text()
 
 
 def test_synthseg_without_its_weights_is_a_wrong_call(head_dataset, tmp_path, capsys, monkeypatch):
@@ -69,12 +68,12 @@ def test_synthseg_without_its_weights_is_a_wrong_call(head_dataset, tmp_path, ca
     assert "--synthseg-weights" in capsys.readouterr().err
 
 
-def test_labels_are_never_named_by_guess(tmp_path):
-    dseg = tmp_path / "sub-01_dseg.nii.gz"
-    assert user_labels(dseg, np.array([0, 10, 49])) == {}
-    with pytest.raises(DataError, match=r"labels \[999\] are not FreeSurfer's"):
-        user_labels(dseg, np.array([0, 10, 999]))
-    (tmp_path / "sub-01_dseg.tsv").write_text("index\tname\n10\tred nucleus\n11\tdentate\n")
-    found = user_labels(dseg, np.array([0, 10]))
-    assert found["regions"][10].name == "red nucleus"
-    assert not found["groups"]
+def test_a_broken_segmentation_costs_the_regions_and_not_the_map(head_dataset, tmp_path):
+    image = images.load_volume(head_dataset / "sub-01/anat/sub-01_echo-1_part-mag_MEGRE.nii.gz")
+    dseg = tmp_path / "labels" / "sub-01" / "anat" / "sub-01_dseg.nii.gz"
+    dseg.parent.mkdir(parents=True)
+    images.save_volume(np.full(image.data.shape, 999, np.int16), image.affine, dseg)
+    out = run(head_dataset, tmp_path, "--derivatives", str(tmp_path / "labels"))
+    assert (out / "sub-01/anat/sub-01_Chimap.nii.gz").exists()
+    assert not list(out.rglob("*_stats.tsv"))
+    assert "labels [999] are not FreeSurfer&#39;s" in (out / "sub-01.html").read_text()
