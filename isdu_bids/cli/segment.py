@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 from isdu_bids import __version__, images
 from isdu_bids.bids.sidecar import write_json
 from isdu_bids.errors import DataError, UsageError
+from isdu_bids.quality.flags import processing_flags
 from isdu_bids.quality.segmentation import flag_segmentation, measure_segmentation
 from isdu_bids.segmentation.choose import load_network, load_parcellation
 from isdu_bids.segmentation.labels import label_name
@@ -59,7 +61,7 @@ def run_segmentation(options: argparse.Namespace) -> Path:
         "OfficialWeights": chosen.official,
         "ParcellationWeightsSHA256": parcellation.sha256 if parcellation else None,
         "Device": result.device,
-        **_findings(result),
+        **_findings(result, chosen.flags),
         "Sources": [str(options.image)],
         "GeneratedBy": [{"Name": "isdu-bids", "Version": __version__}],
     }
@@ -70,7 +72,7 @@ def run_segmentation(options: argparse.Namespace) -> Path:
     return path
 
 
-def _findings(result: Segmentation) -> dict[str, Any]:
+def _findings(result: Segmentation, flags: Sequence[str]) -> dict[str, Any]:
     """Volumes and confidence by the names of regions, and what they call into question."""
     volumes = result.soft_volumes_mm3
     measures = measure_segmentation(
@@ -84,5 +86,7 @@ def _findings(result: Segmentation) -> dict[str, Any]:
         "IntracranialVolume_mm3": None if math.isnan(total) else round(total),
         "SoftVolumes_mm3": {label_name(k): round(v, 1) for k, v in volumes.items()},
         "Confidence": {label_name(k): round(v, 3) for k, v in result.confidence.items() if k},
-        "Flags": [flag._asdict() for flag in flag_segmentation(measures)],
+        "Flags": [
+            flag._asdict() for flag in [*processing_flags(flags), *flag_segmentation(measures)]
+        ],
     }

@@ -16,7 +16,7 @@ from isdu_bids.evaluation.registry import DEFAULT as DEFAULT_FAMILIES
 from isdu_bids.evaluation.registry import FAMILIES
 from isdu_bids.inversion.registry import DEFAULT as DEFAULT_INVERSION
 from isdu_bids.inversion.registry import INVERSION
-from isdu_bids.segmentation.choices import SEGMENTATIONS
+from isdu_bids.segmentation.choices import NETWORKS
 from isdu_bids.units import FIELD_UNITS
 
 #: What `argparse.ArgumentParser.add_subparsers` returns.
@@ -178,9 +178,9 @@ def _add_segment(commands: Commands) -> None:
     )
     segment.add_argument(
         "--network",
-        choices=[name for name in SEGMENTATIONS if name != "none"],
-        default="auto",
-        help="auto: SynthSeg where its weights are found, else small (default: %(default)s)",
+        choices=NETWORKS,
+        default="synthseg",
+        help="small: the preliminary one of this package (default: %(default)s)",
     )
     segment.add_argument(
         "--synthseg-weights",

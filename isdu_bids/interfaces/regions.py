@@ -89,11 +89,10 @@ class SegmentMagnitude(Step):
             "confidence": result.confidence,
         }
         write_json(Path(self._results["volumes"]), volumes)
-        flag = {None: ["small_segmentation"], False: ["unofficial_synthseg"], True: []}
         self._note(
             runtime,
             [(f"Regions were labelled on the magnitude by {chosen.description}", _SYNTHSEG_DOI)],
-            flag[chosen.official],
+            chosen.flags,
             segmentation=chosen.name,
             segmentation_sha256=chosen.sha256,
             segmentation_official=chosen.official,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-#: Networks; ``auto`` is SynthSeg where its weights are found, else none: the small one of the
-#: package is preliminary, and regional values that look right must not come by default.
-SEGMENTATIONS = ("auto", "synthseg", "robust", "small", "none")
+#: Networks by name.
+NETWORKS = ("synthseg", "robust", "small")
+#: What a run can do; ``auto`` is SynthSeg where its weights are found, else none: the small network
+#: is preliminary, and regional values that look right must not come by default.
+SEGMENTATIONS = ("auto", *NETWORKS, "none")

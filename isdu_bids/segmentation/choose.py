@@ -53,6 +53,13 @@ class Chosen:
     official: bool | None
     description: str
 
+    @property
+    def flags(self) -> list[str]:
+        """What a reader must know of the network, by the names of `isdu_bids.quality.flags`."""
+        if self.official is None:
+            return ["small_segmentation"]
+        return [] if self.official else ["unofficial_synthseg"]
+
 
 def network_file(name: str, synthseg_weights: Path | None = None) -> Path | None:
     """File that `load_network` reads; None for ``none``, and for ``auto`` without SynthSeg.

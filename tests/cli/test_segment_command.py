@@ -131,7 +131,7 @@ def run_segment(folder, *more):
 
 
 def test_labels_names_and_sidecar(scan, small_file, capsys):
-    assert run_segment(scan) == 0
+    assert run_segment(scan, "--network", "small") == 0
     path = scan / "out" / "dseg.nii.gz"
     assert capsys.readouterr().out.strip() == str(path)
     images.check_same_grid([scan / "image.nii.gz", path])
@@ -160,9 +160,9 @@ def test_labels_names_and_sidecar(scan, small_file, capsys):
 
 
 def test_without_the_mirrored_image_it_is_another_result(scan):
-    run_segment(scan)
+    run_segment(scan, "--network", "small")
     both = images.load_volume(scan / "out" / "dseg.nii.gz").data
-    run_segment(scan, "--no-flip")
+    run_segment(scan, "--network", "small", "--no-flip")
     assert (images.load_volume(scan / "out" / "dseg.nii.gz").data != both).mean() > 0.01
 
 
@@ -172,7 +172,7 @@ def test_without_the_mirrored_image_it_is_another_result(scan):
         (["--network", "synthseg"], 64, "--synthseg-weights"),
         (["--network", "none"], 64, "invalid choice"),
         (["--synthseg-weights", "nowhere.h5"], 65, "nowhere.h5"),
-        (["--parcellation"], 64, "--parcellation"),
+        (["--network", "small", "--parcellation"], 64, "--parcellation"),
     ],
 )
 def test_what_cannot_be_segmented_is_refused(scan, options, code, message, capsys):

@@ -57,7 +57,7 @@ def processed(head_dataset, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     code = app.main(
         [str(head_dataset), str(folder / "out"), "participant", "-w", str(folder / "work"),
-         "--nprocs", "2"]
+         "--nprocs", "2", "--segmentation", "small"]
     )  # fmt: skip
     assert code == 0
     return folder

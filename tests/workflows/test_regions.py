@@ -41,7 +41,11 @@ def test_statistics_of_the_users_labels(head_dataset, tmp_path):
         region = inside & (labels == label)
         assert table.loc[label, "n_voxels"] == region.sum()
         assert table.loc[label, "chi_mean_ppm"] == pytest.approx(chi[region].mean(), abs=2e-6)
+    csf = images.load_volume(out / "sub-01/anat/sub-01_desc-csf_Chimap.nii.gz").data
+    shift = (chi - csf)[inside]
+    assert np.ptp(shift) < 1e-5
     sidecar = json.loads((out / f"{STATS}.json").read_text())
+    assert sidecar["CSFReference"]["ReferenceMeanPpm"] == pytest.approx(shift.mean(), abs=1e-6)
     assert sidecar["Segmentation"] == "user"
     assert sidecar["chi_mean_ppm"]["Units"] == "ppm"
     assert sidecar["BrainReference"]["ReferenceNumberOfVoxels"] == inside.sum()
