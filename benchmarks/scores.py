@@ -1,6 +1,6 @@
 """Score dipole inversions on simulated heads and on real fields with a COSMOS reference.
 
-    python benchmarks/scores.py DATA --weights isdu_preliminary published.pth:1 [--quick]
+    python benchmarks/scores.py DATA --weights isdu_k4 published.pth:1 [--quick]
 
 DATA holds ``synthseg_label_maps/training_seg_{13..16}.nii.gz`` (heads kept for validation) and
 ``invivo_patches/*.npz`` with ``local_field_ppm, chi_cosmos_ppm, mask`` (1 mm, B0 along the last
@@ -25,6 +25,7 @@ from isdu_bids.evaluation.registry import FAMILIES
 from isdu_bids.evaluation.tables import SCORE_COLUMNS, method_by_metric, summarise, to_markdown
 from isdu_bids.images import load_labels
 from isdu_bids.inversion.registry import INVERSION
+from isdu_bids.networks.choices import PRECISIONS
 from isdu_bids.networks.weights import load_weights
 from isdu_bids.physics.dipole import forward_field
 from isdu_bids.physics.padding import mask_box
@@ -84,12 +85,13 @@ def middle(volume: torch.Tensor) -> torch.Tensor:
     return volume[tuple(slice(start, start + QUICK_SIZE) for start in starts)]
 
 
-def inversions(weights: list[str], l2_weights: list[float]) -> dict[str, Inversion]:
+def inversions(weights: list[str], l2_weights: list[float], precision: str) -> dict[str, Inversion]:
     methods = {}
     for given in weights:
         name, _, iterations = given.partition(":")
         loaded = load_weights(name, iterations=int(iterations) if iterations else None)
-        methods[Path(given).name] = partial(INVERSION["isdu"], weights=loaded, **GEOMETRY)
+        network = partial(INVERSION["isdu"], weights=loaded, precision=precision)
+        methods[Path(given).name] = partial(network, **GEOMETRY)
     methods["tkd"] = partial(INVERSION["tkd"], **GEOMETRY)
     for weight in l2_weights:
         methods[f"l2 {weight:g}"] = partial(INVERSION["l2"], weight=weight, **GEOMETRY)
@@ -103,10 +105,11 @@ def main() -> None:
     parser.add_argument("--l2", nargs="*", type=float, default=[1e-3, 3e-3, 1e-2], metavar="WEIGHT")
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=["paper", "qsm-ci"])
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS))
+    parser.add_argument("--precision", choices=PRECISIONS, default="single")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("-o", "--output", type=Path, default=Path("scores.tsv"))
     options = parser.parse_args()
-    methods, rows = inversions(options.weights, options.l2), []
+    methods, rows = inversions(options.weights, options.l2, options.precision), []
     for dataset in options.datasets:
         for case in DATASETS[dataset](options.data, options.quick):
             print(case.dataset, case.name, tuple(case.chi_ppm.shape), file=sys.stderr, flush=True)

@@ -22,6 +22,7 @@ import torch
 from isdu_bids.cli.train import load_head
 from isdu_bids.evaluation.metrics import dice
 from isdu_bids.evaluation.tables import to_markdown
+from isdu_bids.physics.padding import mask_box
 from isdu_bids.segmentation.choose import load_network
 from isdu_bids.segmentation.labels import SYNTHSEG_LABELS, label_name
 from isdu_bids.segmentation.segment import segment
@@ -42,6 +43,7 @@ def paint(head: torch.Tensor, case: str, number: int) -> tuple[torch.Tensor, tor
     """Magnitude and labels on the grid of the scan."""
     echo_time_s, size, noise, has_neck = CASES[case]
     generator = derived_generator("segmentation", case, number)
+    head = head[mask_box(head > 0, (5, 5, 5))]
     labels = resample_labels(head, (1.0, 1.0, 1.0), size)
     inside = torch.nonzero(brain_mask(labels) & (labels != 24))
     low = 0 if has_neck else max(0, int(inside[:, 2].min()) - round(MARGIN_MM / size[2]))

@@ -62,7 +62,7 @@ class Settings:
     phase_sign: str = "auto"
     two_pass: bool = False
     inversion: str = "isdu"
-    weights: str = "isdu_preliminary"
+    weights: str = "isdu_k4"
     weights_iterations: int | None = None
     grid: str = "auto"
     precision: str = "single"

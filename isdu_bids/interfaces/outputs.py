@@ -158,7 +158,7 @@ class WriteDerivatives(Step):
         inputs, scan = self.inputs, self.inputs.acquisition
         output_dir = Path(inputs.output_dir)
         notes = Notes.merged(inputs.notes)
-        notes.flags += inputs.flags
+        notes.flags += inputs.flags if isdefined(inputs.flags) else []
         maps = _arrays(inputs)
         affine = images.load_volume(inputs.chi_ppm).affine
         combined = np.sqrt((maps["magnitude"] ** 2).sum(axis=0))

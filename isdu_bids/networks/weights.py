@@ -19,7 +19,7 @@ from isdu_bids.packaged import WEIGHTS_FOLDER, file_sha256
 #: Normalisation of the published checkpoints (float32 constants of their training statistics).
 PUBLISHED_CHI_MEAN_PPM, PUBLISHED_CHI_STD_PPM = -0.002703, 0.02892724
 
-DEFAULT_WEIGHTS = "isdu_preliminary"
+DEFAULT_WEIGHTS = "isdu_k4"
 
 #: Beside weights files, in the format of ``sha256sum``.
 SUMS_FILE = "SHA256SUMS"

@@ -67,6 +67,43 @@ class RegionNet(nn.Module):
         return logits
 
 
+class Focused(nn.Module):
+    """A network that looks twice: at the whole image, then at the surroundings of the deep nuclei.
+
+    It was trained on volumes around the brain and finds the nuclei wherever they are; but in air
+    far from the head, which it has not seen, it may see cortex.
+    """
+
+    #: Thalamus, caudate, putamen and pallidum, left and right.
+    LANDMARKS = (10, 11, 12, 13, 49, 50, 51, 52)
+    #: A brain and its rim, in voxels of 1 mm; multiples of what the networks need.
+    WINDOW = (160, 192, 160)
+
+    def __init__(self, network: RegionNet) -> None:
+        super().__init__()
+        self.network, self.labels = network, network.labels
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits of the whole image; nothing but background outside the window."""
+        logits: torch.Tensor = self.network(image)
+        best = logits.argmax(1)[0]
+        wanted = [self.labels.index(label) for label in self.LANDMARKS]
+        found = torch.isin(best, torch.tensor(wanted, device=best.device)).nonzero()
+        if len(found) == 0:
+            return logits
+        window = []
+        for n, size, middle in zip(
+            best.shape, self.WINDOW, found.float().median(0)[0], strict=True
+        ):
+            start = max(0, min(n - size, round(float(middle)) - size // 2))
+            window.append(slice(start, start + min(n, size)))
+        box = (slice(None), slice(None), *window)
+        seen = self.network(image[box])
+        logits.fill_(-100.0)[:, 0] = 100.0
+        logits[box] = seen
+        return logits
+
+
 def fold(image: torch.Tensor) -> torch.Tensor:
     """Blocks of 2 x 2 x 2 voxels as channels: ``(b, c, 2x, 2y, 2z)`` to ``(b, 8c, x, y, z)``."""
     b, c, x, y, z = image.shape

@@ -155,7 +155,7 @@ def test_rerun_recomputes_nothing_and_restores_lost_files(processed, head_datase
     lost.unlink()
     code = app.main(
         [str(head_dataset), str(processed / "out"), "participant", "-w", str(processed / "work"),
-         "--skip-bids-validation"]
+         "--skip-bids-validation", "--segmentation", "small"]
     )  # fmt: skip
     assert code == 0
     assert lost.is_file()
@@ -170,11 +170,13 @@ def test_other_background_method_reruns_only_what_follows(processed, head_datase
     before = {path: path.stat().st_mtime_ns for path in (processed / "work").rglob("result_*.pklz")}
     code = app.main(
         [str(head_dataset), str(processed / "other"), "participant", "-w", str(processed / "work"),
-         "--skip-bids-validation", "--participant-label", "01", "--background", "vsharp"]
+         "--skip-bids-validation", "--participant-label", "01", "--background", "vsharp",
+         "--segmentation", "small"]
     )  # fmt: skip
     assert code == 0
     rerun = {path.parent.name for path, time in before.items() if path.stat().st_mtime_ns != time}
-    assert rerun == {"background", "inversion", "reference", "quality", "notes", "figures", "write"}
+    changed = {"background", "inversion", "reference", "regions", "quality", "notes"}
+    assert rerun == changed | {"figures", "write"}
 
 
 def test_nan_voxels_and_relative_folders_and_an_explicit_range(head_dataset, tmp_path, monkeypatch):
@@ -312,4 +314,4 @@ def test_an_empty_dataset_is_no_input(tmp_path, capsys):
 
 
 def test_weights_listed():
-    assert list(available_weights()) == ["isdu_preliminary"]
+    assert list(available_weights()) == ["isdu_k4"]
