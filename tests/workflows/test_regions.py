@@ -80,4 +80,4 @@ def test_a_broken_segmentation_costs_the_regions_and_not_the_map(head_dataset, t
     out = run(head_dataset, tmp_path, "--derivatives", str(tmp_path / "labels"))
     assert (out / "sub-01/anat/sub-01_Chimap.nii.gz").exists()
     assert not list(out.rglob("*_stats.tsv"))
-    assert "labels [999] are not FreeSurfer&#39;s" in (out / "sub-01.html").read_text()
+    assert "labels [999] are not FreeSurfer" in (out / "sub-01.html").read_text()
