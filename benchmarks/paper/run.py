@@ -3,12 +3,12 @@ r"""Train and score the variants of one table of the ISDU-QSMNet article on simu
     python benchmarks/paper/run.py benchmarks/paper/table_05.toml \
         --heads LABELS... --validation-heads LABELS... -o OUT [--steps N] [--device cuda] [--toy]
 
-A table names its variants as overrides of ``recipe.toml``, or of ``--recipe small.toml``, which a
-CPU trains in minutes. Networks with K > 1 start from the K = 1 network of the same denoiser and
-heads. Every run lies in ``OUT/runs`` under a name made from its
-configuration: tables share runs, and an interrupted table goes on where it stopped. ``--steps``
-gives every variant the same budget. ``--toy`` shrinks all of it to seconds: it shows that a table
-can be made, and its numbers mean nothing.
+A table names its variants as overrides of ``recipe.toml``, or of ``--recipe recipe_small.toml``,
+which a CPU trains in minutes. Networks with K > 1 start from the K = 1 network of the same denoiser
+and heads. Every run lies in ``OUT/runs`` under a name made from its configuration: tables share
+runs, and an interrupted table goes on where it stopped. ``--steps`` gives every variant the same
+budget. ``--toy`` shrinks all of it to seconds: it shows that a table can be made, and its numbers
+mean nothing.
 """
 
 from __future__ import annotations

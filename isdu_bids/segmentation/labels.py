@@ -176,8 +176,8 @@ def label_name(label: int) -> str:
 
     Examples
     --------
-    >>> label_name(52), label_name(77)
-    ('Right-Pallidum', 'label-77')
+    >>> label_name(52), label_name(999)
+    ('Right-Pallidum', 'label-999')
     """
     return REGIONS[label].name if label in REGIONS else f"label-{label}"
 

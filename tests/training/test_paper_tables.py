@@ -16,7 +16,7 @@ from isdu_bids.training.config import load_config, parse_config
 from isdu_bids.training.patch_set import PatchSetSettings
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "paper"
-TABLES = sorted(path for path in FOLDER.glob("*.toml") if path.stem != "recipe")
+TABLES = sorted(path for path in FOLDER.glob("*.toml") if not path.stem.startswith("recipe"))
 
 
 @pytest.fixture(scope="module")
