@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from math import acos, degrees
 from typing import TypeAlias
 
@@ -65,6 +66,23 @@ def obliquity_deg(direction: Triple) -> float:
     30.0
     """
     return degrees(acos(min(1.0, max(abs(component) for component in direction))))
+
+
+def ras_axes(affine: npt.ArrayLike) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """Voxel axes nearest to right, anterior and superior, and whether each runs the other way.
+
+    Examples
+    --------
+    >>> ras_axes(np.diag([-2.0, 1.0, 3.0, 1.0])[[1, 0, 2, 3]])
+    ((1, 0, 2), (False, True, False))
+    """
+    cosines = np.asarray(affine, dtype=float)[:3, :3] / np.array(voxel_size_mm(affine))
+    right, anterior, superior = max(
+        permutations(range(3)), key=lambda order: float(np.abs(cosines[range(3), order]).sum())
+    )
+    axes = (right, anterior, superior)
+    x, y, z = (bool(cosines[row, axis] < 0) for row, axis in enumerate(axes))
+    return axes, (x, y, z)
 
 
 def _triple(values: npt.NDArray[np.float64]) -> Triple:

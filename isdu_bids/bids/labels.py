@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TypedDict
 from isdu_bids import images
 from isdu_bids.bids.masks import only_one
 from isdu_bids.bids.names import parse_name, scan_name
+from isdu_bids.bids.tables import read_label_names
 from isdu_bids.errors import DataError
 from isdu_bids.segmentation.labels import GROUPS, REGIONS, Region, named_region
 from isdu_bids.segmentation.statistics import CSF_LABELS
@@ -115,12 +115,9 @@ def label_names(dseg: Path) -> dict[int, str] | None:
     table = dseg.with_name(dseg.name.split(".nii")[0] + ".tsv")
     if not table.is_file():
         return None
-    with table.open(newline="") as stream:
-        try:
-            return {
-                int(row["index"]): row["name"] for row in csv.DictReader(stream, delimiter="\t")
-            }
-        except (KeyError, ValueError, TypeError) as error:
-            raise DataError(
-                f"{table}: columns index (a whole number) and name are needed ({error})"
-            ) from error
+    try:
+        return read_label_names(table)
+    except DataError as error:
+        raise DataError(
+            f"{table}: columns index (a whole number) and name are needed ({error})"
+        ) from error

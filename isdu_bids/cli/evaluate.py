@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from isdu_bids.bids.tables import read_label_names, read_tsv
 from isdu_bids.errors import DataError, OutputError, UsageError
 from isdu_bids.evaluation.figures import region_figure, save_figure, voxel_figure
 from isdu_bids.evaluation.metrics import Volume, comparable
@@ -125,7 +125,7 @@ def read_cases(maps: Path) -> list[Case]:
         subject.
     """
     cases: dict[tuple[str, str], Case] = {}
-    for row in _read_tsv(maps, COLUMNS):
+    for row in read_tsv(maps, COLUMNS):
         key = (row["subject"], row["method"])
         if key in cases:
             raise DataError(
@@ -136,38 +136,6 @@ def read_cases(maps: Path) -> list[Case]:
         dseg = row.get("dseg") or "n/a"
         cases[key] = Case(*key, chi, truth, mask, None if dseg == "n/a" else maps.parent / dseg)
     return list(cases.values())
-
-
-def read_label_names(path: Path) -> dict[int, str]:
-    """Names of labels from a TSV with the columns ``index, name``.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read so.
-    """
-    try:
-        return {int(row["index"]): row["name"] for row in _read_tsv(path, ("index", "name"))}
-    except ValueError as error:
-        raise DataError(f"{path}: the column index must hold integers ({error})") from error
-
-
-def _read_tsv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a table, each with a value in all ``columns``."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a TSV ({error})") from error
-    for line, row in enumerate(rows, start=2):
-        if missing := [name for name in columns if not row.get(name)]:
-            raise DataError(
-                f"{path}, line {line} has no {missing[0]!r}; needed are the columns "
-                f"{', '.join(columns)}, separated by tabs"
-            )
-    if not rows:
-        raise DataError(f"{path} has no rows below its header")
-    return rows
 
 
 def _make_folder(folder: Path) -> None:

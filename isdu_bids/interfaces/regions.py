@@ -25,8 +25,6 @@ from isdu_bids.segmentation.choose import load_network
 from isdu_bids.segmentation.segment import segment
 from isdu_bids.segmentation.statistics import region_statistics
 
-_SYNTHSEG_DOI = "10.1016/j.media.2023.102789"
-
 
 class _SegmentInput(BaseInterfaceInputSpec):
     magnitude = File(exists=True, mandatory=True, desc="stack of echoes")
@@ -91,7 +89,7 @@ class SegmentMagnitude(Step):
         write_json(Path(self._results["volumes"]), volumes)
         self._note(
             runtime,
-            [(f"Regions were labelled on the magnitude by {chosen.description}", _SYNTHSEG_DOI)],
+            [(f"Regions were labelled on the magnitude by {chosen.description}", chosen.reference)],
             chosen.flags,
             segmentation=chosen.name,
             segmentation_sha256=chosen.sha256,

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from itertools import permutations
 
 import numpy as np
 import numpy.typing as npt
 
 from isdu_bids.errors import DataError, UsageError
-from isdu_bids.geometry import voxel_size_mm as edges_mm
+from isdu_bids.geometry import ras_axes
 from isdu_bids.masking.brain import combined_echoes, without_unreliable_rim
 from isdu_bids.masking.morphology import BoolArray, fill_holes, largest_component
 from isdu_bids.masking.surface import FloatArray
@@ -58,7 +57,8 @@ def deepbet_mask(
     image = combined_echoes(magnitude)
     if affine is None:
         raise UsageError("the mask 'deepbet' needs the affine, to know which way the axes point")
-    axes, flips = _towards_ras(affine)
+    axes, reversed_ = ras_axes(affine)
+    flips = tuple(row for row, runs_back in enumerate(reversed_) if runs_back)
     upright = np.flip(image.transpose(axes), flips)
     widths = [
         max(0, round((_VIEW_MM / voxel_size_mm[axis] - image.shape[axis]) / 2)) for axis in axes
@@ -88,12 +88,3 @@ def _brain_probability(image: FloatArray) -> FloatArray:
     except (AssertionError, ValueError):  # its two ways to say that nothing is a brain
         return np.zeros_like(image)
     return probability
-
-
-def _towards_ras(affine: npt.ArrayLike) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Axes nearest to right, anterior and superior; which of them, in this order, to flip."""
-    cosines = np.asarray(affine, dtype=float)[:3, :3] / np.array(edges_mm(affine))
-    axes = max(
-        permutations(range(3)), key=lambda order: float(np.abs(cosines[range(3), order]).sum())
-    )
-    return axes, tuple(row for row, axis in enumerate(axes) if cosines[row, axis] < 0)

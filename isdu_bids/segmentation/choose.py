@@ -21,6 +21,7 @@ from isdu_bids.segmentation.region_net import Focused, load_region_net
 from isdu_bids.segmentation.segment import SegmentationNetwork
 from isdu_bids.segmentation.synthseg import RobustSynthSeg
 
+SYNTHSEG_DOI, ROBUST_DOI = "10.1016/j.media.2023.102789", "10.1073/pnas.2216399120"
 SMALL_FILE = WEIGHTS_FOLDER / "regions_small.safetensors"
 _SYNTHSEG_FILES = {
     "auto": DEFAULT_FILE,
@@ -45,6 +46,8 @@ class Chosen:
         network.
     description
         What completes "labelled by ..." in a methods section.
+    reference
+        DOI of the method.
     """
 
     network: SegmentationNetwork
@@ -52,6 +55,7 @@ class Chosen:
     sha256: str
     official: bool | None
     description: str
+    reference: str = SYNTHSEG_DOI
 
     @property
     def flags(self) -> list[str]:
@@ -108,7 +112,7 @@ def load_network(name: str, synthseg_weights: Path | None = None) -> Chosen:
         network = Focused(load_region_net(path))
         with safe_open(path, framework="pt") as file:
             details = file.metadata()["description"]
-        description = f"the small network of isdu-bids ({details})"
+        description = f"the small network of isdu-bids, made in the manner of SynthSeg ({details})"
         return Chosen(network, path.stem, file_sha256(path), None, description)
     weights = load_synthseg(path)
     robust = isinstance(weights.network, RobustSynthSeg)
@@ -120,7 +124,14 @@ def load_network(name: str, synthseg_weights: Path | None = None) -> Chosen:
     variant = "the robust variant of SynthSeg" if robust else "SynthSeg"
     origin = weights.name if weights.official else f"{weights.name}, not an official file"
     description = f"{variant} ({origin})"
-    return Chosen(weights.network, weights.name, weights.sha256, weights.official, description)
+    return Chosen(
+        weights.network,
+        weights.name,
+        weights.sha256,
+        weights.official,
+        description,
+        ROBUST_DOI if robust else SYNTHSEG_DOI,
+    )
 
 
 def _not_found(name: str) -> UsageError:

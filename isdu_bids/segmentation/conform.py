@@ -13,10 +13,9 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
-from scipy.optimize import linear_sum_assignment
 
 from isdu_bids.errors import DataError
-from isdu_bids.geometry import voxel_size_mm
+from isdu_bids.geometry import ras_axes, voxel_size_mm
 
 #: Voxel sizes this close to 1 mm are left as they are.
 TOLERANCE_MM = 0.05
@@ -84,7 +83,7 @@ def conform(
     factors = edges_mm if np.any(np.abs(edges_mm - 1) > TOLERANCE_MM) else np.ones(3)
     if np.any(factors != 1):
         array = gaussian_filter(array, np.where(factors > 1, 0, 0.25 / factors))
-    axes, reversed_ = _ras_axes(np.asarray(affine, dtype=float)[:3, :3] / edges_mm)
+    axes, reversed_ = ras_axes(affine)
     there, back = zip(
         *(_positions(array.shape[a], factors[a], r) for a, r in zip(axes, reversed_, strict=True)),
         strict=True,
@@ -104,15 +103,6 @@ def interpolated(volume: torch.Tensor, positions: Sequence[torch.Tensor]) -> tor
         below = volume.index_select(axis, low)
         volume = below.lerp_(volume.index_select(axis, (low + 1).clamp(max=last)), fraction)
     return volume
-
-
-def _ras_axes(
-    cosines: npt.NDArray[np.float64],
-) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
-    """Input axis nearest to right, anterior and superior, and whether it runs the other way."""
-    _, (x, y, z) = linear_sum_assignment(np.abs(cosines), maximize=True)
-    right, anterior, superior = (bool(cosines[row, a] < 0) for row, a in enumerate((x, y, z)))
-    return (int(x), int(y), int(z)), (right, anterior, superior)
 
 
 def _positions(n: int, factor: float, reverse: bool) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,7 +1,7 @@
 """Images of random contrast painted from label maps, to train a segmentation network.
 
-Half of them follow SynthSeg (Billot et al. 2023, doi:10.1016/j.media.2023.102789): every label has
-a random mean and spread, so that the network learns shapes and not a contrast. The other half are
+Some follow SynthSeg (Billot et al. 2023, doi:10.1016/j.media.2023.102789): every label has
+a random mean and spread, so that the network learns shapes and not a contrast. The others are
 gradient-echo magnitudes: density times T2* decay, with iron, dropout near air and coil shading.
 """
 
@@ -14,6 +14,7 @@ from math import radians
 import torch
 import torch.nn.functional as F
 
+from isdu_bids.segmentation.labels import REGIONS, SYNTHSEG_LABELS
 from isdu_bids.simulation.random_fields import happens, smooth_noise, uniform
 from isdu_bids.simulation.sampling import nearest_labels
 from isdu_bids.simulation.susceptibility import brain_mask
@@ -33,11 +34,12 @@ MERGED_LABELS: Mapping[int, int] = {
     25: 2, 57: 41, 136: 4, 137: 5, 163: 43, 164: 44,
 }  # fmt: skip
 
-#: Left and right partners in the maps.
+#: Left and right partners in the maps, which divide ventricles further than FreeSurfer does.
 MIRRORED_LABELS: Mapping[int, int] = {
-    2: 41, 3: 42, 4: 43, 5: 44, 7: 46, 8: 47, 10: 49, 11: 50, 12: 51, 13: 52, 17: 53, 18: 54,
-    25: 57, 26: 58, 28: 60, 30: 62, 136: 163, 137: 164,
-}  # fmt: skip
+    **{r.label: r.mirror for r in REGIONS.values() if r.side == "left" and r.label < 1000},
+    136: 163,
+    137: 164,
+}
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,7 @@ def rescale(image: torch.Tensor) -> torch.Tensor:
 def regions_of(labels: torch.Tensor) -> torch.Tensor:
     """FreeSurfer label of the region that each label of a map counts as; 0 is background."""
     table = torch.zeros(_LOOKUP_SIZE, dtype=torch.long, device=labels.device)
-    regions = [*range(2, 6), 7, 8, *range(10, 19), 24, 26, 28, *range(41, 45), 46, 47]
-    for label in (*regions, *range(49, 55), 58, 60):
+    for label in SYNTHSEG_LABELS:
         table[label] = label
     for label, region in MERGED_LABELS.items():
         table[label] = region
