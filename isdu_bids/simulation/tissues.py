@@ -97,27 +97,31 @@ _LEFT = {*range(2, 14), 17, 18, 25, 26, 28, 30, 31}
 
 @dataclass(frozen=True)
 class Signal:
-    """Gradient-echo signal of a tissue: relative density, and R2* (1/s at 3 T) without iron."""
+    """Gradient-echo signal of a tissue at 3 T: relative density, R2* without iron, T1."""
 
     density: float
     r2star_per_s: float
+    t1_s: float
 
 
 #: By tissue name; every other tissue is like grey matter.
 SIGNALS: dict[str, Signal] = {
-    "air": Signal(0.0, 50.0),
-    "bone": Signal(0.08, 300.0),
-    "fat and skin": Signal(0.90, 40.0),
-    "soft tissue": Signal(0.65, 35.0),
-    "white matter": Signal(0.70, 19.0),
-    "cerebellar white matter": Signal(0.70, 19.0),
-    "brain stem": Signal(0.72, 19.0),
-    "ventricles": Signal(1.0, 1.5),
-    "cerebrospinal fluid": Signal(1.0, 2.0),
-    "eye": Signal(1.0, 2.0),
-    "venous sinus": Signal(0.85, 60.0),
+    "air": Signal(0.0, 50.0, 1.0),
+    "bone": Signal(0.08, 300.0, 0.3),
+    "fat and skin": Signal(0.90, 40.0, 0.38),
+    "soft tissue": Signal(0.65, 35.0, 1.2),
+    "white matter": Signal(0.70, 19.0, 0.85),
+    "cerebellar white matter": Signal(0.70, 19.0, 0.85),
+    "brain stem": Signal(0.72, 19.0, 1.0),
+    "thalamus": Signal(0.82, 15.0, 1.15),
+    "pallidum": Signal(0.82, 15.0, 0.95),
+    "ventral diencephalon": Signal(0.82, 15.0, 1.0),
+    "ventricles": Signal(1.0, 1.5, 4.2),
+    "cerebrospinal fluid": Signal(1.0, 2.0, 4.2),
+    "eye": Signal(1.0, 2.0, 4.0),
+    "venous sinus": Signal(0.85, 60.0, 1.8),
 }
-GREY_MATTER_SIGNAL = Signal(0.82, 15.0)
+GREY_MATTER_SIGNAL = Signal(0.82, 15.0, 1.33)
 
 #: Relaxation that iron adds: R2* rises with |chi| (1/s per ppm at 3 T).
 R2STAR_PER_PPM = 125.0
