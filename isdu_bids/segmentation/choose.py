@@ -17,7 +17,7 @@ from isdu_bids.segmentation.keras_weights import (
     load_synthseg,
 )
 from isdu_bids.segmentation.labels import PARC_LABELS
-from isdu_bids.segmentation.region_net import Focused, load_region_net
+from isdu_bids.segmentation.region_net import load_region_net
 from isdu_bids.segmentation.segment import SegmentationNetwork
 from isdu_bids.segmentation.synthseg import RobustSynthSeg
 
@@ -109,7 +109,7 @@ def load_network(name: str, synthseg_weights: Path | None = None) -> Chosen:
     if path is None:
         raise _not_found(name)
     if path == SMALL_FILE:
-        network = Focused(load_region_net(path))
+        network = load_region_net(path)
         with safe_open(path, framework="pt") as file:
             details = file.metadata()["description"]
         description = f"the small network of isdu-bids, made in the manner of SynthSeg ({details})"

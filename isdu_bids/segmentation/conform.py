@@ -6,7 +6,7 @@ The steps are those of SynthSeg (Billot et al. 2023, doi:10.1016/j.media.2023.10
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -49,9 +49,27 @@ class Conformed:
     positions: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     voxel_mm3: float
 
-    def on_input_grid(self, volume: torch.Tensor) -> torch.Tensor:
-        """Sample a volume of the inner part at the input's voxels (trilinear)."""
-        return interpolated(volume, self.positions).permute(*np.argsort(self.axes).tolist())
+    def on_input_grid(self, volume: torch.Tensor, beyond: float = 0.0) -> torch.Tensor:
+        """Sample a volume of the inner part at the input's voxels (trilinear), or `beyond` it."""
+        sampled = interpolated(volume, self.positions)
+        for axis, (n, row) in enumerate(zip(volume.shape, self.positions, strict=True)):
+            outside = ((row < -0.5) | (row > n - 0.5)).nonzero()[:, 0]
+            sampled.index_fill_(axis, outside.to(sampled.device), beyond)
+        return sampled.permute(*np.argsort(self.axes).tolist())
+
+    def cropped(self, box: tuple[slice, slice, slice]) -> Conformed:
+        """Only what lies in a box of the image."""
+        inner, positions = [], []
+        for kept, old, row in zip(box, self.inner, self.positions, strict=True):
+            first = max(kept.start, old.start)
+            inner.append(slice(first - kept.start, min(kept.stop, old.stop) - kept.start))
+            positions.append(row - (first - old.start))
+        return replace(
+            self,
+            image=self.image[box],
+            inner=(inner[0], inner[1], inner[2]),
+            positions=(positions[0], positions[1], positions[2]),
+        )
 
 
 def conform(

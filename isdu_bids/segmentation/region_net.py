@@ -67,41 +67,46 @@ class RegionNet(nn.Module):
         return logits
 
 
-class Focused(nn.Module):
-    """A network that looks twice: at the whole image, then at the surroundings of the deep nuclei.
+#: Thalamus, caudate, putamen and pallidum, left and right.
+LANDMARKS = (10, 11, 12, 13, 49, 50, 51, 52)
+#: A brain and its rim, in voxels of 1 mm; multiples of what the network needs.
+WINDOW = (160, 192, 160)
+
+
+def surroundings(network: RegionNet, image: torch.Tensor) -> tuple[slice, slice, slice]:
+    """Box around the deep nuclei, where the network looks a second time.
 
     It was trained on volumes around the brain and finds the nuclei wherever they are; but in air
     far from the head, which it has not seen, it may see cortex.
+
+    Parameters
+    ----------
+    network
+        Trained.
+    image
+        ``(1, 1, x, y, z)``, as for `RegionNet.forward`.
+
+    Returns
+    -------
+    tuple of slice
+        Of the image's last axes; everything if no nuclei were found.
     """
-
-    #: Thalamus, caudate, putamen and pallidum, left and right.
-    LANDMARKS = (10, 11, 12, 13, 49, 50, 51, 52)
-    #: A brain and its rim, in voxels of 1 mm; multiples of what the networks need.
-    WINDOW = (160, 192, 160)
-
-    def __init__(self, network: RegionNet) -> None:
-        super().__init__()
-        self.network, self.labels = network, network.labels
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits of the whole image; nothing but background outside the window."""
-        logits: torch.Tensor = self.network(image)
-        best = logits.argmax(1)[0]
-        wanted = [self.labels.index(label) for label in self.LANDMARKS]
-        found = torch.isin(best, torch.tensor(wanted, device=best.device)).nonzero()
-        if len(found) == 0:
-            return logits
-        window = []
-        for n, size, middle in zip(
-            best.shape, self.WINDOW, found.float().median(0)[0], strict=True
-        ):
-            start = max(0, min(n - size, round(float(middle)) - size // 2))
-            window.append(slice(start, start + min(n, size)))
-        box = (slice(None), slice(None), *window)
-        seen = self.network(image[box])
-        logits.fill_(-100.0)[:, 0] = 100.0
-        logits[box] = seen
-        return logits
+    folded = network.folded_logits(image)[0]  # unfolded, they would fill the memory twice
+    best = folded.view(8, -1, *folded.shape[1:]).argmax(1)
+    wanted = [network.labels.index(label) for label in LANDMARKS]
+    found = torch.isin(best, torch.tensor(wanted, device=best.device)).nonzero()[:, 1:]
+    if len(found) == 0:
+        x, y, z = (slice(0, n) for n in image.shape[2:])
+        return x, y, z
+    starts = [
+        max(0, min(n - size, 2 * int(middle) - size // 2))
+        for n, size, middle in zip(image.shape[2:], WINDOW, found.median(0)[0], strict=True)
+    ]
+    x, y, z = (
+        slice(start, min(start + size, n))
+        for start, size, n in zip(starts, WINDOW, image.shape[2:], strict=True)
+    )
+    return x, y, z
 
 
 def fold(image: torch.Tensor) -> torch.Tensor:

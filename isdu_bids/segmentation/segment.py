@@ -16,6 +16,7 @@ from isdu_bids.physics.device import run_on
 from isdu_bids.segmentation.conform import SMALLEST_VOXELS, Conformed, conform
 from isdu_bids.segmentation.labels import CORTEX
 from isdu_bids.segmentation.postprocess import averaged_with_mirrored, cleaned, smoothed
+from isdu_bids.segmentation.region_net import RegionNet, surroundings
 from isdu_bids.segmentation.synthseg import RobustSynthSeg, SynthSeg
 
 logger = logging.getLogger(__name__)
@@ -122,6 +123,9 @@ def _segment(
 ) -> Segmentation:
     image = conformed.image.to(where)[None, None]
     network = network.to(where)
+    if isinstance(network, RegionNet):
+        conformed = conformed.cropped(surroundings(network, image))
+        image = conformed.image.to(where)[None, None]
     robust = isinstance(network, RobustSynthSeg)
     posteriors = _posteriors(network, image)
     if not robust:
@@ -134,7 +138,7 @@ def _segment(
     volumes = _volumes_mm3(posteriors, network.labels, conformed)
     intracranial_mm3 = sum(volumes.values()) if CSF in network.labels else math.nan
     labels, posterior = _most_likely(posteriors, network.labels, conformed)
-    background = conformed.on_input_grid(posteriors[0])
+    background = conformed.on_input_grid(posteriors[0], beyond=1.0)
     if parcellation is not None:
         parcels = _parcels(parcellation.to(where), image, posteriors, network.labels, conformed)
         shares = _volumes_mm3(parcels, parcellation.labels, conformed)
@@ -168,7 +172,7 @@ def _most_likely(
     posteriors: torch.Tensor, labels: Sequence[int], conformed: Conformed
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Label and its posterior on the input grid; one channel at a time, for the memory's sake."""
-    best = conformed.on_input_grid(posteriors[0])
+    best = conformed.on_input_grid(posteriors[0], beyond=1.0)
     winner = torch.full_like(best, labels[0], dtype=torch.int16)
     for channel, label in zip(posteriors[1:], labels[1:], strict=True):
         posterior = conformed.on_input_grid(channel)

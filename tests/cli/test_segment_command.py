@@ -22,7 +22,7 @@ from isdu_bids.segmentation import choose
 from isdu_bids.segmentation.choices import SEGMENTATIONS
 from isdu_bids.segmentation.choose import load_network, load_parcellation, network_file
 from isdu_bids.segmentation.labels import SYNTHSEG_LABELS, label_name
-from isdu_bids.segmentation.region_net import Focused, RegionNet, save_region_net
+from isdu_bids.segmentation.region_net import RegionNet, save_region_net
 from isdu_bids.segmentation.segment import segment
 from isdu_bids.segmentation.statistics import STATISTICS_COLUMNS
 from isdu_bids.segmentation.synthseg import RobustSynthSeg
@@ -59,7 +59,7 @@ def freesurfer(tmp_path, monkeypatch):
 def test_the_small_network_is_never_chosen_by_itself(small_file):
     assert network_file("auto") is None
     chosen = load_network("small")
-    assert isinstance(chosen.network, Focused)
+    assert isinstance(chosen.network, RegionNet)
     assert (chosen.name, chosen.official) == ("regions_small", None)
     assert chosen.sha256 == hashlib.sha256(small_file.read_bytes()).hexdigest()
     assert "a test" in chosen.description
