@@ -47,6 +47,8 @@ class Settings:
         official weights.
     reference
         Region whose mean susceptibility is set to zero.
+    output_spaces
+        Templates in whose space maps are written too (`isdu_bids.template.spaces`).
     device
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     """
@@ -70,6 +72,7 @@ class Settings:
     segmentation: str = "auto"
     synthseg_weights: Path | None = None
     reference: str = "whole-mask"
+    output_spaces: tuple[str, ...] = ()
     device: str = "auto"
 
 

@@ -10,7 +10,7 @@ from isdu_bids.errors import DataError
 
 #: Entities that name a scan, and all entities used here, in the order that BIDS demands.
 SCAN_ENTITIES = ("sub", "ses", "acq", "rec", "run")
-ENTITIES = (*SCAN_ENTITIES, "echo", "part", "space", "seg", "desc")
+ENTITIES = (*SCAN_ENTITIES, "echo", "part", "space", "seg", "res", "from", "to", "mode", "desc")
 
 
 def build_name(entities: Mapping[str, str], suffix: str = "", extension: str = "") -> str:

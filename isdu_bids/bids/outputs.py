@@ -1,6 +1,7 @@
 """ONE table of every output: where it goes, what it is called, its unit and its sidecar.
 
-Native outputs carry no ``space-``. Names in ``fmap`` drop ``rec``, which BIDS does not allow there.
+Native outputs carry no ``space-``; the same rows serve template spaces, whose names add it.
+Names in ``fmap`` drop ``rec``, which BIDS does not allow there.
 """
 
 from __future__ import annotations
@@ -128,7 +129,11 @@ OUTPUTS: Mapping[str, Output] = MappingProxyType({output.key: output for output 
 
 
 def output_path(
-    output_dir: Path, acquisition: Acquisition, key: str, echo: int | None = None
+    output_dir: Path,
+    acquisition: Acquisition,
+    key: str,
+    echo: int | None = None,
+    entities: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Path of an output.
 
@@ -142,6 +147,8 @@ def output_path(
         A key of `OUTPUTS`.
     echo
         1-based number of the echo, for outputs that have one file per echo, else None.
+    entities
+        Of another space: ``space`` and perhaps ``res``.
 
     Examples
     --------
@@ -152,11 +159,24 @@ def output_path(
     output = OUTPUTS[key]
     if output.per_echo != (echo is not None):
         raise ValueError(f"output {key}: echo is {echo}, but per_echo is {output.per_echo}")
-    entities = {**_scan_entities(acquisition, output.datatype), **output.entities}
+    named = {**_scan_entities(acquisition, output.datatype), **output.entities, **entities}
     if echo is not None:
-        entities["echo"] = str(echo)
-    name = build_name(entities, output.suffix, output.extension)
+        named["echo"] = str(echo)
+    name = build_name(named, output.suffix, output.extension)
     return scan_folder(output_dir, acquisition) / output.datatype / name
+
+
+def transform_path(output_dir: Path, acquisition: Acquisition, start: str, end: str) -> Path:
+    """Path of the transform of images from one space to another.
+
+    Examples
+    --------
+    >>> scan = Acquisition("01", field_strength_t=3.0)
+    >>> transform_path(Path("out"), scan, "MEGRE", "NKI").as_posix()
+    'out/sub-01/anat/sub-01_from-MEGRE_to-NKI_mode-image_xfm.h5'
+    """
+    entities = {**acquisition.entities, "from": start, "to": end, "mode": "image"}
+    return scan_folder(output_dir, acquisition) / "anat" / build_name(entities, "xfm", ".h5")
 
 
 def scan_folder(output_dir: Path, acquisition: Acquisition) -> Path:
@@ -220,12 +240,13 @@ def write_output(
     affine: npt.ArrayLike | None = None,
     sidecar: Mapping[str, Any] | None = None,
     echo: int | None = None,
+    entities: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Write an output with its sidecar and return its path.
 
     Parameters
     ----------
-    output_dir, acquisition, key, echo
+    output_dir, acquisition, key, echo, entities
         As for `output_path`.
     data
         Volume ``(x, y, z)`` in the units of the table, or the columns of a ``.tsv``.
@@ -242,7 +263,7 @@ def write_output(
     OutputError
         If the folder cannot be written.
     """
-    path = output_path(output_dir, acquisition, key, echo)
+    path = output_path(output_dir, acquisition, key, echo, entities)
     if isinstance(data, Mapping):
         write_text(path, _tsv(data))
     else:

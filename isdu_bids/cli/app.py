@@ -150,14 +150,23 @@ def process(
     options: Namespace, query: Query, resources: Resources, run_uuid: str
 ) -> dict[str, str]:
     """Run the workflow; return a message for each scan that failed."""
+    from isdu_bids.template.find import find_templates
+    from isdu_bids.template.spaces import parse_spaces
     from isdu_bids.workflows.crashes import failed_scans, last_error
     from isdu_bids.workflows.run import init_run_wf, record_settings, run_workflow
 
     record = to_toml({"isdu_bids": {"version": __version__}, "options": recorded(options)})
     record_settings(options.output_dir, query.acquisitions, run_uuid, record)
+    settings = from_options(Settings, vars(options))
+    templates, unusable = find_templates(
+        parse_spaces(settings.output_spaces), options.work_dir / "cache" / "templateflow"
+    )
+    for space, why in unusable.items():
+        print(f"isdu-bids: no maps in {space}: {why}", file=sys.stderr)
     workflow = init_run_wf(
         acquisitions=query.acquisitions,
-        settings=from_options(Settings, vars(options)),
+        settings=settings,
+        templates=templates,
         resources=resources,
         output_dir=options.output_dir.absolute(),
         work_dir=options.work_dir.absolute(),

@@ -9,6 +9,8 @@ import configparser
 import os
 from pathlib import Path
 
+_ITK = "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"  # of ANTs
+
 
 def prepare_environment(work_dir: Path, *, omp_nthreads: int, verbosity: int) -> None:
     """Set environment variables, and write ``nipype.cfg`` into the work folder.
@@ -37,7 +39,7 @@ def prepare_environment(work_dir: Path, *, omp_nthreads: int, verbosity: int) ->
     partial.replace(folder / "nipype.cfg")
     os.environ["NIPYPE_CONFIG_DIR"] = str(folder)
     os.environ["NO_ET"] = os.environ["NIPYPE_NO_ET"] = "1"  # no version check over the network
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", _ITK):
         os.environ[variable] = str(omp_nthreads)
     # A container's root and home are often read-only; compiled code is worth keeping between runs.
     caches = work_dir / "cache"

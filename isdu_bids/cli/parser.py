@@ -20,6 +20,7 @@ from isdu_bids.phase.unwrapping import UNWRAPPING
 from isdu_bids.registry import Registry
 from isdu_bids.segmentation.choices import SEGMENTATIONS
 from isdu_bids.settings import Settings, read_toml
+from isdu_bids.template.spaces import NATIVE, TEMPLATES, OutputSpace, parse_spaces
 
 LEVELS = ("participant",)
 REFERENCES = ("whole-mask", "csf", "none")
@@ -165,6 +166,17 @@ def build_parser() -> Parser:
         help="region whose mean is set to zero (default: %(default)s)",
     )
     group.add_argument(
+        "--output-spaces",
+        "--output_spaces",
+        nargs="+",
+        type=_output_space,
+        default=[],
+        metavar="SPACE",
+        help="templates to bring the maps to as well, with the resolution if it is not 1 mm, e.g. "
+        f"MNI152NLin2009cAsym:res-2; {NATIVE}: the grid of the scan only (default); known: "
+        f'{", ".join(TEMPLATES)}; needs pip install "isdu-bids[template]" (docs/templates.md)',
+    )
+    group.add_argument(
         "--phase-range",
         type=float,
         nargs=2,
@@ -289,6 +301,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         options = parser.parse_args(arguments)
     if options.uncertainty and options.two_pass:
         raise UsageError("--uncertainty is not known for maps of two passes; drop --two-pass")
+    parse_spaces(tuple(options.output_spaces))
     for name, value in vars(options).items():
         if isinstance(value, Path):  # steps run in folders of their own
             setattr(options, name, value.absolute())
@@ -350,6 +363,10 @@ def _memory_gb(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is no memory size, e.g. 8000 (MB) or 8G")
     gigabytes = {"K": 1e-6, "M": 1e-3, "": 1e-3, "G": 1.0, "T": 1e3}
     return float(match[1]) * gigabytes[match[2].upper()]
+
+
+def _output_space(text: str) -> str:
+    return text if text == NATIVE else str(OutputSpace.parse(text))
 
 
 def device_name(text: str) -> str:

@@ -28,6 +28,7 @@ from isdu_bids.quality.measures import measure_scan
 from isdu_bids.quality.segmentation import measure_segmentation
 from isdu_bids.reports.figures import ScanFigures, draw_figures
 from isdu_bids.reports.methods_text import citation
+from isdu_bids.reports.template import remove_other_figures
 from isdu_bids.segmentation.labels import REGIONS
 from isdu_bids.segmentation.statistics import STATISTICS_COLUMNS
 from isdu_bids.units import ppm_to_hz
@@ -54,6 +55,7 @@ def _arrays(inputs: Any) -> dict[str, np.ndarray[Any, Any]]:
 class _QualityInput(_ScanMapsInput):
     regions = File(exists=True, desc="JSON of MeasureRegions")
     volumes = File(exists=True, desc="JSON of SegmentMagnitude")
+    further = traits.List(File(exists=True), desc="JSON of measures by other steps")
     echo_times_s = traits.List(traits.Float, mandatory=True)
     b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
 
@@ -81,6 +83,8 @@ class MeasureQuality(Step):
             ]
             volumes = json.loads(Path(self.inputs.volumes).read_text())
             measures |= measure_segmentation(table, **with_labels(volumes))
+        for path in self.inputs.further if isdefined(self.inputs.further) else []:
+            measures |= json.loads(Path(path).read_text())
         self._results["measures"] = str(write_json(Path(runtime.cwd) / "measures.json", measures))
         return runtime
 
@@ -92,6 +96,7 @@ class _FiguresInput(_ScanMapsInput):
     unwrapped = File(exists=True, mandatory=True)
     labels = File(exists=True)
     regions = File(exists=True, desc="JSON of MeasureRegions")
+    templates = traits.List(traits.Str, desc="whose figures other steps draw")
 
 
 class _FiguresOutput(TraitedSpec):
@@ -122,6 +127,7 @@ class DrawFigures(Step):
         )
         folder = figure_folder(Path(inputs.output_dir), inputs.acquisition)
         drawn = draw_figures(scan, folder, inputs.acquisition.name)
+        remove_other_figures(folder, inputs.acquisition.name, inputs.templates)
         self._results["figures"] = [str(path) for path in drawn]
         return runtime
 

@@ -178,6 +178,16 @@ _PROCESSING: dict[str, tuple[Severity, str]] = {
         "warning",
         "the weights of SynthSeg are not a file that its authors distribute",
     ),
+    "template_unavailable": (
+        "warning",
+        "a template of --output-spaces could not be had when the run started: there are no maps in "
+        "its space",
+    ),
+    "template_registration_failed": (
+        "error",
+        "the registration to a template failed (see template error): there are no maps in its "
+        "space",
+    ),
     "other_grid_for_weights": (
         "info",
         "the network ran at the voxel size and orientation of its training and was resampled back",

@@ -13,6 +13,7 @@ from typing import Any
 from isdu_bids.bids.layout import log_folder
 from isdu_bids.quality.flags import flag_scan, processing_flags
 from isdu_bids.quality.segmentation import flag_segmentation
+from isdu_bids.quality.template import flag_template
 from isdu_bids.reports.methods_text import methods_text, write_citation
 from isdu_bids.reports.subject import ScanSummary, write_subject_report
 
@@ -102,6 +103,7 @@ def summary_of(content: Mapping[str, Any]) -> ScanSummary:
             *processing_flags(content["flags"]),
             *flag_scan(measures),
             *flag_segmentation(measures),
+            *flag_template(measures),
         ],
         regions=content.get("regions"),
     )

@@ -22,6 +22,7 @@ from isdu_bids.errors import UsageError
 from isdu_bids.geometry import b0_direction, unit_vector
 from isdu_bids.images import read_grid
 from isdu_bids.settings import Resources, Settings
+from isdu_bids.template.find import Template
 from isdu_bids.workflows.memory import estimate_memory
 from isdu_bids.workflows.plugin import ResilientMultiProc
 from isdu_bids.workflows.progress import Progress
@@ -36,6 +37,7 @@ def init_run_wf(
     output_dir: Path,
     work_dir: Path,
     run_uuid: str,
+    templates: Sequence[Template] = (),
     stop_on_first_crash: bool = False,
 ) -> pe.Workflow:
     """Workflow of a run: one sub-workflow per scan, which do not depend on each other."""
@@ -57,6 +59,7 @@ def init_run_wf(
             b0_direction=unit_vector(override) if override else b0_direction(affine),
             settings=settings,
             output_dir=output_dir,
+            templates=templates,
             memory=estimate_memory(shape, len(scan.echo_times_s)),
             omp_nthreads=resources.omp_nthreads,
             use_gpu=use_gpu,

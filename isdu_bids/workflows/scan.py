@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from nipype.interfaces.utility import Merge
@@ -24,7 +25,10 @@ from isdu_bids.networks.weights import weights_path, weights_sha256
 from isdu_bids.packaged import file_sha256
 from isdu_bids.segmentation.choose import network_file
 from isdu_bids.settings import Settings
+from isdu_bids.template.find import Template
+from isdu_bids.template.spaces import parse_spaces
 from isdu_bids.workflows.memory import Memory
+from isdu_bids.workflows.template import connect_templates
 
 #: Fewer echoes do not tell decay from noise.
 MIN_RELAXATION_ECHOES = 3
@@ -37,6 +41,7 @@ def init_scan_wf(
     settings: Settings,
     output_dir: Path,
     memory: Memory,
+    templates: Sequence[Template] = (),
     omp_nthreads: int = 1,
     use_gpu: bool = False,
     write_fields: bool = True,
@@ -55,6 +60,8 @@ def init_scan_wf(
         Root of the derivative dataset.
     memory
         What each step needs.
+    templates
+        Those of the settings' output spaces that can be used.
     omp_nthreads
         Threads of the steps that use several.
     use_gpu
@@ -146,7 +153,11 @@ def init_scan_wf(
         mem_gb=memory.field_gb,
     )
     figures = pe.Node(
-        DrawFigures(acquisition=acquisition, output_dir=str(output_dir)),
+        DrawFigures(
+            acquisition=acquisition,
+            output_dir=str(output_dir),
+            templates=[template.space.template for template in templates],
+        ),
         name="figures",
         mem_gb=memory.field_gb,
     )
@@ -156,6 +167,7 @@ def init_scan_wf(
             b0_direction=b0_direction,
             output_dir=str(output_dir),
             write_fields=write_fields,
+            flags=[],
         ),
         name="write",
         mem_gb=memory.load_gb,
@@ -237,6 +249,32 @@ def init_scan_wf(
 
     elif settings.segmentation == "auto":
         write.inputs.flags = ["regions_not_labelled"]
+
+    if templates:
+        maps = {
+            "magnitude": (load, "magnitude"),
+            "brain_mask": (mask, "mask"),
+            "eroded_mask": (local, "mask"),
+            "chi_ppm": (reference, "chi_ppm"),
+        }
+        if relaxation is not None:
+            maps["r2star"] = (relaxation, "r2star")
+        registrations = connect_templates(
+            workflow,
+            templates,
+            maps,
+            acquisition=acquisition,
+            output_dir=output_dir,
+            mem_gb=memory.template_gb,
+            n_procs=omp_nthreads,
+        )
+        steps += registrations
+        further = pe.Node(Merge(len(templates)), name="further", run_without_submitting=True)
+        for index, registration in enumerate(registrations, start=1):
+            workflow.connect(registration, "measures", further, f"in{index}")
+        workflow.connect(further, "out", quality, "further")
+    if len(templates) < len(parse_spaces(settings.output_spaces)):
+        write.inputs.flags = [*write.inputs.flags, "template_unavailable"]
 
     notes = pe.Node(Merge(len(steps)), name="notes", run_without_submitting=True)
     for index, step in enumerate(steps, start=1):

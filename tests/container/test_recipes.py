@@ -15,6 +15,8 @@ from spython.main.parse.parsers import get_parser
 from isdu_bids import __version__
 from isdu_bids.networks.weights import DEFAULT_WEIGHTS
 from isdu_bids.segmentation.keras_weights import OFFICIAL
+from isdu_bids.template.find import find_template
+from isdu_bids.template.spaces import OutputSpace
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
@@ -103,7 +105,22 @@ def test_addresses_of_the_segmentation_weights():
     assert {sha256 for _, sha256 in fetch.FILES.values()} <= set(OFFICIAL)
 
 
-def test_both_say_where_the_segmentation_weights_are(docker, singularity):
-    place = "FREESURFER_HOME=/opt/isdu-bids/freesurfer"
-    assert place in docker["environ"]
-    assert place in singularity["environ"]
+def test_both_say_where_weights_and_templates_are(docker, singularity):
+    for place in (
+        "FREESURFER_HOME=/opt/isdu-bids/freesurfer",
+        "TEMPLATEFLOW_HOME=/opt/isdu-bids/templateflow",
+    ):
+        assert place in docker["environ"]
+        assert place in singularity["environ"]
+
+
+def test_the_template_is_fetched_to_where_the_app_looks(tmp_path):
+    path = ROOT / "docker" / "fetch_template.py"
+    fetch = module_from_spec(spec_from_file_location("fetch_template", path))
+    fetch.__spec__.loader.exec_module(fetch)
+    folder = tmp_path / fetch.TEMPLATE
+    folder.mkdir()
+    for file in fetch.FILES:
+        (folder / file).write_text("x")
+    space = OutputSpace(fetch.TEMPLATE.removeprefix("tpl-"))
+    assert find_template(space, tmp_path).fixed.mask.parent == folder
