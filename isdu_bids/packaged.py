@@ -1,10 +1,13 @@
-"""Weights that come with the package, and the checksum by which sidecars name a file."""
+"""Weights files: those of the package, those of FreeSurfer, and the checksum that names a file."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from importlib.resources import files
 from pathlib import Path
+
+from isdu_bids.errors import DataError
 
 #: Folder of the packaged weights; ``SHA256SUMS`` lies beside them.
 WEIGHTS_FOLDER = Path(str(files("isdu_bids") / "data" / "weights"))
@@ -13,3 +16,21 @@ WEIGHTS_FOLDER = Path(str(files("isdu_bids") / "data" / "weights"))
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, as ``sha256sum`` prints it."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def find_weights(where: Path | None, file: str) -> Path | None:
+    """File with weights: the one given, or in the folder given, or FreeSurfer's; None without.
+
+    Raises
+    ------
+    DataError
+        If the file or folder given has no weights.
+    """
+    if where is not None:
+        path = where / file if where.is_dir() else where
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; give {file} or its folder")
+        return path
+    home = os.environ.get("FREESURFER_HOME")
+    path = Path(home or "") / "models" / file
+    return path if home and path.is_file() else None

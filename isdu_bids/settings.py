@@ -25,8 +25,9 @@ class Settings:
         Unit vector in voxel axes; None takes the sidecar's ``B0_dir`` or else the affine.
     offset, unwrapping, combination
         Field mapping (`isdu_bids.phase`).
-    mask
-        Brain mask where the user gives none (`isdu_bids.masking`).
+    mask, synthstrip_weights
+        Brain mask where the user gives none (`isdu_bids.masking`), and file or folder of
+        SynthStrip's official weights.
     background
         Background field removal (`isdu_bids.background`).
     two_pass
@@ -59,6 +60,7 @@ class Settings:
     unwrapping: str = "romeo"
     combination: str = "phase_snr"
     mask: str = "combined"
+    synthstrip_weights: Path | None = None
     background: str = "jdf"
     relaxation: str = "auto"
     phase_sign: str = "auto"

@@ -120,6 +120,13 @@ def build_parser() -> Parser:
     _add_choice(group, "--unwrapping", UNWRAPPING, default.unwrapping)
     _add_choice(group, "--combination", COMBINATION, default.combination)
     _add_choice(group, "--mask", MASKS, default.mask)
+    group.add_argument(
+        "--synthstrip-weights",
+        type=Path,
+        metavar="PATH",
+        help="for --mask synthstrip: FreeSurfer's synthstrip.1.pt or its folder "
+        "(default: $FREESURFER_HOME/models)",
+    )
     _add_choice(group, "--background", BACKGROUND, default.background)
     group.add_argument(
         "--phase-sign",

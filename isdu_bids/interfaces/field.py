@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
 
 from isdu_bids import images
 from isdu_bids.background.registry import BACKGROUND
 from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import Step
 from isdu_bids.masking.masks import MASKS
+from isdu_bids.masking.synthstrip import SYNTHSTRIP_SHA256
 from isdu_bids.masking.trusted import trusted_mask
 from isdu_bids.phase.mapping import map_field
 from isdu_bids.phase.relaxation import RELAXATION, fit_relaxation, relaxation_method
@@ -79,6 +87,8 @@ class _MaskInput(BaseInterfaceInputSpec):
     echo_times_s = traits.List(traits.Float)
     method = traits.Str(mandatory=True)
     mask_file = traits.Either(None, File(exists=True), desc="the user's own mask")
+    weights = File(exists=True, desc="of SynthStrip")
+    weights_sha256 = traits.Str(desc="so that other weights in the same place are not cached")
 
 
 class _MaskOutput(TraitedSpec):
@@ -101,6 +111,7 @@ class MaskBrain(Step):
             phase = images.load_stack([inputs.phase]).data
             finite = np.asarray(np.isfinite(phase).all(axis=0))
             method = MASKS[inputs.method]
+            weights, flags = self._weights()
             mask = method(
                 magnitude.data,
                 quality=voxel_quality(
@@ -108,16 +119,26 @@ class MaskBrain(Step):
                 ),
                 voxel_size_mm=voxel_size_mm(magnitude.affine),
                 affine=magnitude.affine,
+                **weights,
             )
             text = f"The mask is the {method.description}"
             self._note(
                 runtime,
                 [(text, method.reference)],
+                flags,
                 mask=inputs.method,
                 mask_parameters=method.settings,
+                **({"mask_weights_sha256": inputs.weights_sha256} if weights else {}),
             )
         self._save(runtime, magnitude.affine, mask=mask)
         return runtime
+
+    def _weights(self) -> tuple[dict[str, Path], list[str]]:
+        """Weights of a method that needs a file, and what a reader must know of them."""
+        if not isdefined(self.inputs.weights):
+            return {}, []
+        official = self.inputs.weights_sha256 == SYNTHSTRIP_SHA256
+        return {"weights": Path(self.inputs.weights)}, [] if official else ["unofficial_synthstrip"]
 
 
 class _FieldInput(BaseInterfaceInputSpec):

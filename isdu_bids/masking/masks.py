@@ -34,4 +34,10 @@ MASKS = Registry(
         "brain and its fluid by the network deepbet, less its rim where the phase is unreliable",
         "10.1016/j.compbiomed.2024.108845",
     ),
+    Method(
+        "synthstrip",
+        "isdu_bids.masking.synthstrip:synthstrip_mask",
+        "brain and its fluid by the network SynthStrip, less its rim where the phase is unreliable",
+        "10.1016/j.neuroimage.2022.119474",
+    ),
 )

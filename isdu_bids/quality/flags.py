@@ -174,6 +174,10 @@ _PROCESSING: dict[str, tuple[Severity, str]] = {
         "regions were labelled by the small preliminary network of this package: look at them, and "
         "do not publish regional values; SynthSeg's weights (--synthseg-weights) are better",
     ),
+    "unofficial_synthstrip": (
+        "warning",
+        "the weights of SynthStrip are not the file that FreeSurfer distributes: look at the mask",
+    ),
     "unofficial_synthseg": (
         "warning",
         "the weights of SynthSeg are not a file that its authors distribute",

@@ -8,12 +8,11 @@ from pathlib import Path
 from safetensors import safe_open
 
 from isdu_bids.errors import DataError, UsageError
-from isdu_bids.packaged import WEIGHTS_FOLDER, file_sha256
+from isdu_bids.packaged import WEIGHTS_FOLDER, file_sha256, find_weights
 from isdu_bids.segmentation.choices import SEGMENTATIONS
 from isdu_bids.segmentation.keras_weights import (
     DEFAULT_FILE,
     SynthSegWeights,
-    find_weights,
     load_synthseg,
 )
 from isdu_bids.segmentation.labels import PARC_LABELS

@@ -103,7 +103,10 @@ def conform(
         array = gaussian_filter(array, np.where(factors > 1, 0, 0.25 / factors))
     axes, reversed_ = ras_axes(affine)
     there, back = zip(
-        *(_positions(array.shape[a], factors[a], r) for a, r in zip(axes, reversed_, strict=True)),
+        *(
+            axis_positions(array.shape[a], factors[a], r)
+            for a, r in zip(axes, reversed_, strict=True)
+        ),
         strict=True,
     )
     image = interpolated(torch.from_numpy(array).permute(*axes), there)
@@ -123,10 +126,17 @@ def interpolated(volume: torch.Tensor, positions: Sequence[torch.Tensor]) -> tor
     return volume
 
 
-def _positions(n: int, factor: float, reverse: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def axis_positions(n: int, factor: float, reverse: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Place new voxels in units of the old ones, and old voxels in units of the new ones.
 
     Both grids begin at the same outer edge, so the first new centre is at (1 - f) / 2f.
+
+    Parameters
+    ----------
+    n, factor
+        Old voxels, and the size of an old voxel in units of a new one.
+    reverse
+        Whether the new voxels run the other way.
     """
     start = (1 - factor) / (2 * factor)
     m = int(np.ceil(n * factor))

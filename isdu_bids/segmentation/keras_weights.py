@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,24 +52,6 @@ class SynthSegWeights:
     network: SynthSeg
     sha256: str
     official: bool
-
-
-def find_weights(where: Path | None = None, file: str = DEFAULT_FILE) -> Path | None:
-    """File with weights: the one given, or in the folder given, or FreeSurfer's; None without.
-
-    Raises
-    ------
-    DataError
-        If the file or folder given has no weights.
-    """
-    if where is not None:
-        path = where / file if where.is_dir() else where
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; give SynthSeg's .h5 file or its folder")
-        return path
-    home = os.environ.get("FREESURFER_HOME")
-    path = Path(home or "") / "models" / file
-    return path if home and path.is_file() else None
 
 
 def load_synthseg(path: Path) -> SynthSegWeights:

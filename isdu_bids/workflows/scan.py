@@ -21,6 +21,7 @@ from isdu_bids.interfaces.field import (
 )
 from isdu_bids.interfaces.outputs import DrawFigures, MeasureQuality, WriteDerivatives
 from isdu_bids.interfaces.regions import MeasureRegions, SegmentMagnitude
+from isdu_bids.masking.synthstrip import find_synthstrip
 from isdu_bids.networks.weights import weights_path, weights_sha256
 from isdu_bids.packaged import file_sha256
 from isdu_bids.segmentation.choose import network_file
@@ -81,6 +82,10 @@ def init_scan_wf(
             "grid": settings.grid,
             "precision": settings.precision,
         }
+    mask_weights = {}
+    if settings.mask == "synthstrip" and not acquisition.mask_file:
+        file = find_synthstrip(settings.synthstrip_weights)
+        mask_weights = {"weights": str(file), "weights_sha256": file_sha256(file)}
     gpu = {"device": settings.device, "use_gpu": use_gpu}
 
     load = pe.Node(
@@ -101,9 +106,10 @@ def init_scan_wf(
             echo_times_s=echo_times_s,
             method=settings.mask,
             mask_file=str(acquisition.mask_file) if acquisition.mask_file else None,
+            **mask_weights,
         ),
         name="mask",
-        mem_gb=memory.field_gb,
+        mem_gb=max(memory.field_gb, memory.segmentation_gb) if mask_weights else memory.field_gb,
     )
     field = pe.Node(
         MapField(

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from isdu_bids.errors import DataError
+from isdu_bids.packaged import find_weights
 from isdu_bids.segmentation import keras_weights, synthseg
-from isdu_bids.segmentation.keras_weights import find_weights, load_synthseg
+from isdu_bids.segmentation.keras_weights import DEFAULT_FILE, load_synthseg
 from isdu_bids.segmentation.labels import SYNTHSEG_LABELS
 from isdu_bids.segmentation.postprocess import averaged_with_mirrored
 from isdu_bids.segmentation.synthseg import RobustSynthSeg, UNet
@@ -133,18 +134,18 @@ def test_damaged_and_missing_files_are_refused(tmp_path):
 
 def test_where_weights_are_found(tmp_path, monkeypatch):
     monkeypatch.delenv("FREESURFER_HOME", raising=False)
-    assert find_weights() is None
+    assert find_weights(None, DEFAULT_FILE) is None
     monkeypatch.setenv("FREESURFER_HOME", str(tmp_path))
-    assert find_weights() is None
+    assert find_weights(None, DEFAULT_FILE) is None
     models = tmp_path / "models"
     models.mkdir()
     default, robust = models / "synthseg_2.0.h5", models / "synthseg_robust_2.0.h5"
     default.touch()
     robust.touch()
-    assert find_weights() == default
-    assert find_weights(file="synthseg_robust_2.0.h5") == robust
-    assert find_weights(robust) == robust
-    assert find_weights(models) == default
+    assert find_weights(None, DEFAULT_FILE) == default
+    assert find_weights(None, robust.name) == robust
+    assert find_weights(robust, DEFAULT_FILE) == robust
+    assert find_weights(models, DEFAULT_FILE) == default
     for nothing in (tmp_path, tmp_path / "none.h5"):
         with pytest.raises(DataError, match="no such file"):
-            find_weights(nothing)
+            find_weights(nothing, DEFAULT_FILE)
