@@ -6,7 +6,7 @@ Names in ``fmap`` drop ``rec``, which BIDS does not allow there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isdu_bids.bids.acquisition import Acquisition
-from isdu_bids.bids.names import build_name
+from isdu_bids.bids.names import SCAN_ENTITIES, build_name, parse_name
 from isdu_bids.bids.sidecar import write_json, write_text
 from isdu_bids.errors import DataError, OutputError
 from isdu_bids.images import save_volume
@@ -83,7 +83,7 @@ class Output:
 
 
 _MASK = {"Type": "Brain", "SpatialReference": "orig"}
-_DSEG = {"Manual": False, "SpatialReference": "orig"}
+_DSEG = {"SpatialReference": "orig"}
 
 # fmt: off
 _TABLE = (
@@ -148,7 +148,7 @@ def output_path(
     echo
         1-based number of the echo, for outputs that have one file per echo, else None.
     entities
-        Of another space: ``space`` and perhaps ``res``.
+        Of another space (``space``, perhaps ``res``) or of other labels (``seg``).
 
     Examples
     --------
@@ -272,6 +272,38 @@ def write_output(
         fields = {**output_sidecar(acquisition, key, echo), **(sidecar or {})}
         write_json(path.with_name(path.name.removesuffix(OUTPUTS[key].extension) + ".json"), fields)
     return path
+
+
+def remove_outdated(
+    output_dir: Path, acquisition: Acquisition, written: Iterable[Path], templates: Collection[str]
+) -> None:
+    """Remove a scan's files of earlier runs, which other settings wrote.
+
+    A table of regions beside a map that it was not measured in would look right and be wrong.
+
+    Parameters
+    ----------
+    output_dir, acquisition
+        As for `output_path`.
+    written
+        What this run wrote on the grid of the scan.
+    templates
+        Spaces of this run, whose files stay: other steps write them.
+    """
+    current = {_stem(path) for path in written}
+    for datatype in ("anat", "fmap"):
+        own = _scan_entities(acquisition, datatype)
+        for path in (scan_folder(output_dir, acquisition) / datatype).glob("sub-*"):
+            entities, _, _ = parse_name(path)
+            scan = {key: label for key, label in entities.items() if key in SCAN_ENTITIES}
+            spaces = {entities.get(key) for key in ("space", "from", "to")}
+            if scan == own and _stem(path) not in current and spaces.isdisjoint(templates):
+                path.unlink()
+
+
+def _stem(path: Path) -> str:
+    """Name that a file and its sidecar share."""
+    return path.name.partition(".")[0]
 
 
 def _write_image(path: Path, data: npt.NDArray[Any], affine: npt.ArrayLike | None) -> None:

@@ -20,7 +20,7 @@ from nipype.interfaces.base import (
 from isdu_bids import images
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.layout import figure_folder, summary_path
-from isdu_bids.bids.outputs import write_output
+from isdu_bids.bids.outputs import remove_outdated, write_output
 from isdu_bids.bids.sidecar import write_json
 from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import Notes, Step
@@ -148,6 +148,7 @@ class _WriteInput(_ScanMapsInput):
     measures = File(exists=True, mandatory=True)
     notes = traits.List(File(exists=True), mandatory=True)
     flags = traits.List(traits.Str, desc="what the choice of steps leaves out")
+    templates = traits.List(traits.Str, [], usedefault=True, desc="spaces of other steps")
 
 
 class _WriteOutput(TraitedSpec):
@@ -169,8 +170,12 @@ class WriteDerivatives(Step):
         affine = images.load_volume(inputs.chi_ppm).affine
         combined = np.sqrt((maps["magnitude"] ** 2).sum(axis=0))
 
-        def write(key: str, data: np.ndarray[Any, Any], echo: int | None = None) -> None:
-            write_output(output_dir, scan, key, data, affine, sidecar(key, notes), echo)
+        written: list[Path] = []
+
+        def write(key: str, data: Any, echo: int | None = None) -> None:
+            fields, entities = sidecar(key, notes), label_entities(key, notes)
+            path = write_output(output_dir, scan, key, data, affine, fields, echo, entities)
+            written.append(path)
 
         write("chi", maps["chi_ppm"])
         write("magnitude_combined", combined)
@@ -194,14 +199,14 @@ class WriteDerivatives(Step):
             labels = labels.astype(np.int32)
             regions = json.loads(Path(inputs.regions).read_text())
             write("dseg", labels)
-            write_output(output_dir, scan, "dseg_labels", label_table(regions))
-            described = {**STATISTICS_COLUMNS, **sidecar("stats", notes)}
-            write_output(output_dir, scan, "stats", regions, sidecar=described)
+            write("dseg_labels", label_table(regions))
+            write("stats", regions)
             if notes.summary["csf_reference"]["n_voxels"]:
                 inside = maps["eroded_mask"] > 0
                 offset = notes.summary["csf_reference"]["mean_ppm"]
                 write("chi_csf", np.where(inside, maps["chi_ppm"] - offset, 0))
 
+        remove_outdated(output_dir, scan, written, inputs.templates)
         measures = json.loads(Path(inputs.measures).read_text())
         path = summary_path(output_dir, scan)
         write_json(
@@ -252,6 +257,14 @@ def with_labels(volumes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def label_entities(key: str, notes: Notes) -> dict[str, str]:
+    """What names say of labels that are not SynthSeg's."""
+    others = {"user": "user", "regions_small": "small"}
+    made_by = notes.summary.get("segmentation")
+    is_of_labels = key in ("dseg", "dseg_labels", "stats") and made_by in others
+    return {"seg": others[made_by]} if is_of_labels else {}
+
+
 def sidecar(key: str, notes: Notes) -> dict[str, Any]:
     """Fields that say how a map was made, beside those of the table of outputs."""
     facts = notes.summary
@@ -277,8 +290,11 @@ def sidecar(key: str, notes: Notes) -> dict[str, Any]:
         names = {"segmentation": "Segmentation", "segmentation_sha256": "WeightsSHA256"}
         names |= {"segmentation_official": "OfficialWeights", "segmentation_device": "Device"}
         fields |= {new: facts[old] for old, new in names.items() if facts.get(old) is not None}
+    if key == "dseg" and facts["segmentation"] != "user":  # theirs may be either
+        fields["Manual"] = False
     if key == "stats":
         fields |= {
+            **STATISTICS_COLUMNS,
             "BrainReference": _reference_fields(facts["brain_reference"]),
             "CSFReference": _reference_fields(facts["csf_reference"]),
         }

@@ -174,6 +174,7 @@ def init_scan_wf(
             output_dir=str(output_dir),
             write_fields=write_fields,
             flags=[],
+            templates=[template.space.template for template in templates],
         ),
         name="write",
         mem_gb=memory.load_gb,

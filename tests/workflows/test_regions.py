@@ -13,7 +13,7 @@ from isdu_bids import images
 from isdu_bids.bids.validation import validate
 from isdu_bids.cli import app
 
-STATS = "sub-01/anat/sub-01_seg-synthseg_desc-chi_stats"
+STATS = "sub-01/anat/sub-01_seg-user_desc-chi_stats"
 
 
 def run(dataset: Path, folder: Path, *options: str) -> Path:
@@ -32,7 +32,7 @@ def test_statistics_of_the_users_labels(head_dataset, tmp_path):
     dseg.parent.mkdir(parents=True)
     images.save_volume(labels, image.affine, dseg)
     out = run(head_dataset, tmp_path, "--derivatives", str(tmp_path / "labels"))
-    written = images.load_volume(out / "sub-01/anat/sub-01_seg-synthseg_dseg.nii.gz")
+    written = images.load_volume(out / "sub-01/anat/sub-01_seg-user_dseg.nii.gz")
     np.testing.assert_array_equal(written.data, labels)
     chi = images.load_volume(out / "sub-01/anat/sub-01_Chimap.nii.gz").data
     inside = images.load_volume(out / "sub-01/anat/sub-01_desc-eroded_mask.nii.gz").data > 0
