@@ -1,6 +1,7 @@
 """Resampling and derivatives with a registration that does nothing, and ANTs where it is there."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -144,8 +145,20 @@ def test_derivatives_of_a_template_space(written, template):
 
 
 @pytest.mark.skipif(find_validator() is None, reason="bids-validator-deno is not installed")
-def test_the_validator_accepts_template_spaces(written):
-    report = validate(written[0])
+def test_the_validator_accepts_template_spaces(written, template, tmp_path):
+    out, results = written
+    report = validate(out)
+    assert (report.errors, report.warnings) == ((), ())
+    raw = make_dataset(tmp_path / "raw")
+    (scan,) = find_acquisitions(raw).acquisitions
+    kept = {name: getattr(results, name) for name in RegisterTemplate.maps}
+    numbered = replace(template, space=OutputSpace(NAME, 1))
+    other = tmp_path / "out"
+    write = WriteTemplate(acquisition=scan, output_dir=str(other), template=numbered, **kept)
+    run(write, tmp_path / "write")
+    write_dataset_files(other, raw)
+    assert (other / f"sub-01/anat/sub-01_space-{NAME}_res-1_Chimap.nii.gz").exists()
+    report = validate(other)
     assert (report.errors, report.warnings) == ((), ())
 
 
