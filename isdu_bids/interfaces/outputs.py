@@ -239,9 +239,11 @@ def known_labels(table: Mapping[str, Sequence[Any]]) -> set[int]:
 
 
 def with_labels(volumes: Mapping[str, Any]) -> dict[str, Any]:
-    """Labels as numbers again, which JSON keeps as text."""
+    """Labels as numbers again, which JSON keeps as text; scores keep the names of groups."""
     return {
-        name: {int(label): v for label, v in value.items()} if isinstance(value, dict) else value
+        name: {int(label): v for label, v in value.items()}
+        if isinstance(value, dict) and name != "scores"
+        else value
         for name, value in volumes.items()
     }
 
@@ -270,6 +272,7 @@ def sidecar(key: str, notes: Notes) -> dict[str, Any]:
     if key in ("dseg", "stats"):
         names = {"segmentation": "Segmentation", "segmentation_sha256": "WeightsSHA256"}
         names |= {"segmentation_official": "OfficialWeights", "segmentation_device": "Device"}
+        names["segmentation_judge_sha256"] = "ScoresWeightsSHA256"
         fields |= {new: facts[old] for old, new in names.items() if facts.get(old) is not None}
     if key == "stats":
         fields |= {
