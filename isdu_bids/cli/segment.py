@@ -13,9 +13,16 @@ import pandas as pd
 from isdu_bids import __version__, images
 from isdu_bids.bids.sidecar import write_json
 from isdu_bids.errors import DataError, UsageError
+from isdu_bids.packaged import file_sha256
 from isdu_bids.quality.flags import processing_flags
 from isdu_bids.quality.segmentation import flag_segmentation, measure_segmentation
-from isdu_bids.segmentation.choose import load_network, load_parcellation
+from isdu_bids.segmentation.choose import (
+    judge_file,
+    load_network,
+    load_parcellation,
+    network_file,
+)
+from isdu_bids.segmentation.keras_weights import load_scores
 from isdu_bids.segmentation.labels import label_name
 from isdu_bids.segmentation.segment import Segmentation, segment
 
@@ -40,11 +47,13 @@ def run_segmentation(options: argparse.Namespace) -> Path:
         )
     chosen = load_network(options.network, options.synthseg_weights)
     parcellation = load_parcellation(options.synthseg_weights) if options.parcellation else None
+    judge = judge_file(network_file(options.network, options.synthseg_weights))
     result = segment(
         image.data,
         image.affine,
         network=chosen.network,
         parcellation=parcellation.network if parcellation else None,
+        judge=load_scores(judge) if judge else None,
         flip=options.flip,
         device=options.device,
     )
@@ -60,6 +69,7 @@ def run_segmentation(options: argparse.Namespace) -> Path:
         "WeightsSHA256": chosen.sha256,
         "OfficialWeights": chosen.official,
         "ParcellationWeightsSHA256": parcellation.sha256 if parcellation else None,
+        "ScoresWeightsSHA256": file_sha256(judge) if judge and result.scores else None,
         "Device": result.device,
         **_findings(result, chosen.flags),
         "Sources": [str(options.image)],
@@ -80,12 +90,14 @@ def _findings(result: Segmentation, flags: Sequence[str]) -> dict[str, Any]:
         {"index": [*volumes], "volume_mm3": [*volumes.values()], "coverage": [1.0] * len(volumes)},
         intracranial_mm3=result.intracranial_mm3,
         confidence=result.confidence,
+        scores=result.scores,
     )
     total = result.intracranial_mm3
     return {
         "IntracranialVolume_mm3": None if math.isnan(total) else round(total),
         "SoftVolumes_mm3": {label_name(k): round(v, 1) for k, v in volumes.items()},
         "Confidence": {label_name(k): round(v, 3) for k, v in result.confidence.items() if k},
+        "Scores": {name: round(score, 4) for name, score in result.scores.items()} or None,
         "Flags": [
             flag._asdict() for flag in [*processing_flags(flags), *flag_segmentation(measures)]
         ],

@@ -250,19 +250,21 @@ def known_labels(table: Mapping[str, Sequence[Any]]) -> set[int]:
 
 
 def with_labels(volumes: Mapping[str, Any]) -> dict[str, Any]:
-    """Labels as numbers again, which JSON keeps as text."""
+    """Labels as numbers again, which JSON keeps as text; scores keep the names of groups."""
     return {
-        name: {int(label): v for label, v in value.items()} if isinstance(value, dict) else value
+        name: {int(label): v for label, v in value.items()}
+        if isinstance(value, dict) and name != "scores"
+        else value
         for name, value in volumes.items()
     }
 
 
 def label_entities(key: str, notes: Notes) -> dict[str, str]:
-    """What names say of labels that are not SynthSeg's."""
+    """Entities of labels that are not SynthSeg's and must not carry its name."""
     others = {"user": "user", "regions_small": "small"}
-    made_by = notes.summary.get("segmentation")
-    is_of_labels = key in ("dseg", "dseg_labels", "stats") and made_by in others
-    return {"seg": others[made_by]} if is_of_labels else {}
+    made_by = str(notes.summary.get("segmentation"))
+    is_of_labels = key in ("dseg", "dseg_labels", "stats")
+    return {"seg": others[made_by]} if is_of_labels and made_by in others else {}
 
 
 def sidecar(key: str, notes: Notes) -> dict[str, Any]:
@@ -289,6 +291,7 @@ def sidecar(key: str, notes: Notes) -> dict[str, Any]:
     if key in ("dseg", "stats"):
         names = {"segmentation": "Segmentation", "segmentation_sha256": "WeightsSHA256"}
         names |= {"segmentation_official": "OfficialWeights", "segmentation_device": "Device"}
+        names["segmentation_judge_sha256"] = "ScoresWeightsSHA256"
         fields |= {new: facts[old] for old, new in names.items() if facts.get(old) is not None}
     if key == "dseg" and facts["segmentation"] != "user":  # theirs may be either
         fields["Manual"] = False

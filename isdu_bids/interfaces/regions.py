@@ -22,6 +22,7 @@ from isdu_bids.errors import DataError, IsduError
 from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import Step
 from isdu_bids.segmentation.choose import load_network
+from isdu_bids.segmentation.keras_weights import load_scores
 from isdu_bids.segmentation.segment import segment
 from isdu_bids.segmentation.statistics import region_statistics
 
@@ -31,6 +32,8 @@ class _SegmentInput(BaseInterfaceInputSpec):
     method = traits.Str("auto", desc="name of the network")
     weights = File(exists=True, desc="of the network")
     weights_sha256 = traits.Str(desc="so that other weights in the same place are not cached")
+    judge = File(exists=True, desc="weights of the network that scores the labels")
+    judge_sha256 = traits.Str()
     dseg_file = File(exists=True, desc="the user's labels, used instead")
     device = traits.Str("cpu")
     use_gpu = traits.Bool(False, nohash=True)
@@ -77,14 +80,20 @@ class SegmentMagnitude(Step):
     def _find_labels(self, runtime: Any, magnitude: images.Volume) -> None:
         combined = np.sqrt((magnitude.data**2).sum(axis=0))
         chosen = load_network(self.inputs.method, Path(self.inputs.weights))
+        judged = isdefined(self.inputs.judge)
         result = segment(
-            combined, magnitude.affine, network=chosen.network, device=self.inputs.device
+            combined,
+            magnitude.affine,
+            network=chosen.network,
+            judge=load_scores(Path(self.inputs.judge)) if judged else None,
+            device=self.inputs.device,
         )
         self._save(runtime, magnitude.affine, labels=result.labels, posterior=result.posterior)
         volumes = {
             "soft_volumes_mm3": result.soft_volumes_mm3,
             "intracranial_mm3": result.intracranial_mm3,
             "confidence": result.confidence,
+            "scores": result.scores,
         }
         write_json(Path(self._results["volumes"]), volumes)
         self._note(
@@ -95,6 +104,7 @@ class SegmentMagnitude(Step):
             segmentation_sha256=chosen.sha256,
             segmentation_official=chosen.official,
             segmentation_device=result.device,
+            **({"segmentation_judge_sha256": self.inputs.judge_sha256} if result.scores else {}),
         )
 
 

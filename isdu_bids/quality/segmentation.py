@@ -7,6 +7,7 @@ from math import isnan, nan
 from typing import Any, NamedTuple
 
 from isdu_bids.quality.flags import Flag
+from isdu_bids.segmentation.labels import SCORED
 
 Measures = dict[str, float]
 
@@ -43,6 +44,8 @@ _STRUCTURES = (
 # fmt: on
 #: Nuclei whose susceptibility is asked for, and whose sides differ little in healthy adults.
 _DEEP = ("thalamus", "caudate", "putamen", "pallidum")
+#: What is measured by kind; otherwise these nuclei.
+_NAMES = {"coverage": tuple(s.name for s in _STRUCTURES), "score": tuple(SCORED)}
 
 #: Intracranial volume of adults: beyond it the head is cut off, or skin and bone were taken in.
 _INTRACRANIAL_ML = (1000.0, 2000.0)
@@ -55,6 +58,9 @@ _CHECKS: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     ("asymmetry", lambda v: v > 0.3,
      "left and right differ by more than 30 % of their mean volume: {}; a lesion, or a "
      "segmentation that failed on one side"),
+    # Below it SynthSeg's authors reject a segmentation (doi:10.1073/pnas.2216399120).
+    ("score", lambda v: v < 0.65,
+     "SynthSeg's own judge expects poor labels (Dice below 0.65): {}; look at them on the image"),
     # Of a region that is mostly eroded away, what is left need not be like the rest.
     ("coverage", lambda v: v < 0.5,
      "less than half of the region lies inside the mask of the map: {}; its statistics describe "
@@ -68,6 +74,7 @@ def measure_segmentation(
     soft_volumes_mm3: Mapping[int, float] | None = None,
     intracranial_mm3: float | None = None,
     confidence: Mapping[int, float] | None = None,
+    scores: Mapping[str, float] | None = None,
 ) -> Measures:
     """Measure a segmentation.
 
@@ -82,14 +89,17 @@ def measure_segmentation(
         Sum of all posteriors but the background's; NaN if the fluid around the brain has none.
     confidence
         Mean probability of the winning label, by label; only labels that occur.
+    scores
+        Dice scores that SynthSeg's judge expects, by the names of
+        `isdu_bids.segmentation.labels.SCORED`.
 
     Returns
     -------
     dict
         ``intracranial_volume_ml``, and per structure of both sides ``region_volume_*_mm3``,
         ``region_coverage_*`` and ``region_confidence_*`` (0 to 1, of the worse side), of deep
-        nuclei also ``region_asymmetry_*``, ``2 |L - R| / (L + R)``. What was not given is left
-        out; what cannot be measured is NaN.
+        nuclei also ``region_asymmetry_*``, ``2 |L - R| / (L + R)``; ``region_score_*`` of the
+        groups of ``scores``. What was not given is left out; what cannot be measured is NaN.
     """
     rows = zip(table["index"], table["volume_mm3"], table["coverage"], strict=True)
     by_label = {index: (volume, coverage) for index, volume, coverage in rows if index is not None}
@@ -111,7 +121,7 @@ def measure_segmentation(
             left, right = sides
             total = left + right
             measures[f"region_asymmetry_{name}"] = 2 * abs(left - right) / total if total else nan
-    return measures
+    return measures | {f"region_score_{name}": score for name, score in (scores or {}).items()}
 
 
 def flag_segmentation(measures: Mapping[str, Any]) -> list[Flag]:
@@ -145,7 +155,7 @@ def flag_segmentation(measures: Mapping[str, Any]) -> list[Flag]:
             )
         )
     for kind, fires, message in _CHECKS:
-        names = [s.name for s in _STRUCTURES] if kind == "coverage" else _DEEP
+        names = _NAMES.get(kind, _DEEP)
         values = {name: measures.get(f"region_{kind}_{name}", nan) for name in names}
         found = [f"{_words(name)} {value:.2f}" for name, value in values.items() if fires(value)]
         if found:

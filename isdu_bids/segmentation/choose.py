@@ -27,7 +27,7 @@ _SYNTHSEG_FILES = {
     "synthseg": DEFAULT_FILE,
     "robust": "synthseg_robust_2.0.h5",
 }
-_PARCELLATION_FILE = "synthseg_parc_2.0.h5"
+_PARCELLATION_FILE, _JUDGE_FILE = "synthseg_parc_2.0.h5", "synthseg_qc_2.0.h5"
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,18 @@ def _not_found(name: str) -> UsageError:
         "or folder by --synthseg-weights, set FREESURFER_HOME, or use the preliminary network of "
         "this package: --segmentation small (isdu-qsm segment: --network small)"
     )
+
+
+def judge_file(network: Path | None) -> Path | None:
+    """File of the network that scores segmentations, beside SynthSeg's; None if it is not there.
+
+    Parameters
+    ----------
+    network
+        What `network_file` found.
+    """
+    path = network.with_name(_JUDGE_FILE) if network else None
+    return path if path and path.is_file() else None
 
 
 def load_parcellation(synthseg_weights: Path | None = None) -> SynthSegWeights:

@@ -15,7 +15,8 @@ from torch import nn
 
 from isdu_bids.errors import DataError
 from isdu_bids.packaged import file_sha256
-from isdu_bids.segmentation.labels import PARC_LABELS, SYNTHSEG1_LABELS, SYNTHSEG_LABELS
+from isdu_bids.segmentation.labels import PARC_LABELS, SCORED, SYNTHSEG1_LABELS, SYNTHSEG_LABELS
+from isdu_bids.segmentation.scores import ScoreNet
 from isdu_bids.segmentation.synthseg import RobustSynthSeg, SynthSeg, UNet
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ OFFICIAL: dict[str, str] = {
     "f190bfd742f450ef3ca2c9df9ed4d2e0232b3a74471da5e51b7770bacdf80c3e": "synthseg_2.0.h5",
     "7bc30bf5c3d204f20c4a6cb5a283aedbcab6af1de927cda783f59b67d19cb01c": "synthseg_robust_2.0.h5",
     "83bb1de76fb6f173c6dacacd433f81209fc6abb1dbc179a930ec06ecabbeb684": "synthseg_parc_2.0.h5",
+    "fb92e37daa0842bdd8a03bc06a3b36b0d38810e31c714659cedd09119c0abfb7": "synthseg_qc_2.0.h5",
 }
 DEFAULT_FILE = "synthseg_2.0.h5"
 
@@ -83,6 +85,35 @@ def load_synthseg(path: Path) -> SynthSegWeights:
     return SynthSegWeights(
         OFFICIAL.get(sha256, path.name), network.eval().requires_grad_(False), sha256, official
     )
+
+
+def load_scores(path: Path) -> ScoreNet:
+    """Read the network that scores segmentations (``synthseg_qc_2.0.h5``).
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or its layers are not those of this network.
+    """
+    layers = read_layers(path)
+    kernel, _, _, groups, features = _shape(layers, "qc_conv_downarm_0_0", path)
+    levels = sum(name.startswith("qc_conv_downarm_") for name in layers) // 2
+    network = ScoreNet(groups, features=features, levels=levels, kernel=kernel)
+    for number, level in enumerate(network.down):
+        names = {
+            f"qc_conv_downarm_{number}_0": "first",
+            f"qc_conv_downarm_{number}_1": "second",
+            f"qc_expand_down_merge_{number}": "beside",
+            f"qc_bn_down_{number}": "norm",
+        }
+        for name, part in names.items():
+            _copy(layers.get(name, {}), level.get_submodule(part), name, path)
+    for number, convolution in enumerate(network.final):
+        name = f"qc_final_conv_{number}"
+        _copy(layers.get(name, {}), convolution, name, path)
+    if groups != len(SCORED) + 1:
+        raise DataError(f"{path}: {groups} groups of labels; SynthSeg's scores have 9")
+    return network.eval().requires_grad_(False)
 
 
 def read_layers(path: Path) -> Layers:

@@ -157,6 +157,28 @@ def _groups() -> dict[str, tuple[int, ...]]:
 GROUPS: dict[str, tuple[int, ...]] = _groups()
 
 
+def _scored() -> dict[str, tuple[int, ...]]:
+    left = {
+        "white_matter": (2, 11, 26, 28),
+        "grey_matter": (3,),
+        "fluid": (4, 5, 14, 15),
+        "cerebellum": (7, 8),
+        "brain_stem": (16,),
+        "thalamus": (10,),
+        "putamen_pallidum": (12, 13),
+        "hippocampus_amygdala": (17, 18),
+    }
+    return {
+        name: tuple(sorted({*labels, *(REGIONS[label].mirror for label in labels)}))
+        for name, labels in left.items()
+    }
+
+
+#: What SynthSeg's judge scores, in the order of its channels. Caudate, accumbens and ventral DC
+#: count as white matter.
+SCORED: dict[str, tuple[int, ...]] = _scored()
+
+
 def named_region(label: int, name: str) -> Region:
     """Region of a label by the name that somebody gives it; without a side unless it is ours.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -14,9 +14,10 @@ import torch
 
 from isdu_bids.physics.device import run_on
 from isdu_bids.segmentation.conform import SMALLEST_VOXELS, Conformed, conform
-from isdu_bids.segmentation.labels import CORTEX
+from isdu_bids.segmentation.labels import CORTEX, SYNTHSEG_LABELS
 from isdu_bids.segmentation.postprocess import averaged_with_mirrored, cleaned, smoothed
 from isdu_bids.segmentation.region_net import RegionNet, surroundings
+from isdu_bids.segmentation.scores import ScoreNet, predicted_scores
 from isdu_bids.segmentation.synthseg import RobustSynthSeg, SynthSeg
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,9 @@ class Segmentation:
         Mean posterior of the voxels of a label; only labels that occur.
     device
         Which computed it, in words.
+    scores
+        Dice scores that SynthSeg's judge expects, by the names of
+        `isdu_bids.segmentation.labels.SCORED`; empty without it.
     """
 
     labels: npt.NDArray[np.int16]
@@ -66,6 +70,7 @@ class Segmentation:
     intracranial_mm3: float
     confidence: dict[int, float]
     device: str
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 def segment(
@@ -74,6 +79,7 @@ def segment(
     *,
     network: SegmentationNetwork,
     parcellation: SynthSeg | None = None,
+    judge: ScoreNet | None = None,
     flip: bool = True,
     device: str = "cpu",
     smallest: int = SMALLEST_VOXELS,
@@ -91,6 +97,9 @@ def segment(
         With logits per label, as `isdu_bids.segmentation.synthseg.SynthSeg`.
     parcellation
         SynthSeg's network that divides the cortex.
+    judge
+        SynthSeg's network that scores segmentations; it knows the labels of version 2.0 only, and
+        gives no scores to others.
     flip
         Average with the result of the mirrored image: better, and twice the time. Never done by
         the robust variant of SynthSeg.
@@ -108,7 +117,7 @@ def segment(
     shape = "x".join(map(str, conformed.image.shape))
     logger.info("segmenting %s voxels; on a CPU this takes minutes", shape)
     result, used = run_on(
-        device, lambda where: _segment(conformed, network, parcellation, flip, where)
+        device, lambda where: _segment(conformed, network, parcellation, judge, flip, where)
     )
     return replace(result, device=used)
 
@@ -118,6 +127,7 @@ def _segment(
     conformed: Conformed,
     network: SegmentationNetwork,
     parcellation: SynthSeg | None,
+    judge: ScoreNet | None,
     flip: bool,
     where: torch.device,
 ) -> Segmentation:
@@ -134,6 +144,9 @@ def _segment(
             averaged_with_mirrored(posteriors, mirrored, network.labels)
             del mirrored
         smoothed(posteriors)
+    scores = {}
+    if judge is not None and network.labels == SYNTHSEG_LABELS:
+        scores = predicted_scores(judge.to(where), posteriors.argmax(0))
     posteriors = cleaned(posteriors, network.labels, conformed.inner, topological=not robust)
     volumes = _volumes_mm3(posteriors, network.labels, conformed)
     intracranial_mm3 = sum(volumes.values()) if CSF in network.labels else math.nan
@@ -156,6 +169,7 @@ def _segment(
             int(label): float(posterior[labels == label].mean()) for label in labels.unique()
         },
         device=str(where),
+        scores=scores,
     )
 
 

@@ -24,7 +24,7 @@ from isdu_bids.interfaces.regions import MeasureRegions, SegmentMagnitude
 from isdu_bids.masking.synthstrip import find_synthstrip
 from isdu_bids.networks.weights import weights_path, weights_sha256
 from isdu_bids.packaged import file_sha256
-from isdu_bids.segmentation.choose import network_file
+from isdu_bids.segmentation.choose import judge_file, network_file
 from isdu_bids.settings import Settings
 from isdu_bids.template.find import Template
 from isdu_bids.template.spaces import parse_spaces
@@ -312,10 +312,12 @@ def _labels_from(acquisition: Acquisition, settings: Settings) -> dict[str, str]
     network = network_file(settings.segmentation, settings.synthseg_weights)
     if network is None:
         return {}
+    judge = judge_file(network)
     return {
         "method": settings.segmentation,
         "weights": str(network),
         "weights_sha256": file_sha256(network),
+        **({"judge": str(judge), "judge_sha256": file_sha256(judge)} if judge else {}),
     }
 
 

@@ -20,7 +20,7 @@ from isdu_bids.errors import DataError, UsageError
 from isdu_bids.packaged import WEIGHTS_FOLDER, file_sha256
 from isdu_bids.segmentation import choose
 from isdu_bids.segmentation.choices import SEGMENTATIONS
-from isdu_bids.segmentation.choose import load_network, load_parcellation, network_file
+from isdu_bids.segmentation.choose import judge_file, load_network, load_parcellation, network_file
 from isdu_bids.segmentation.labels import SYNTHSEG_LABELS, label_name
 from isdu_bids.segmentation.region_net import RegionNet, save_region_net
 from isdu_bids.segmentation.segment import segment
@@ -108,6 +108,16 @@ def test_the_parcellation_lies_beside_the_other_weights(small_file, freesurfer):
         load_parcellation()
 
 
+def test_the_judge_lies_beside_the_network(small_file, freesurfer):
+    assert judge_file(network_file("auto")) is None
+    judge = freesurfer / "synthseg_qc_2.0.h5"
+    judge.symlink_to(KERAS / "synthseg_qc_tiny.h5")
+    for name in ("auto", "synthseg", "robust"):
+        assert judge_file(network_file(name)) == judge
+    assert judge_file(network_file("none")) is None
+    assert judge_file(network_file("small")) is None
+
+
 def test_packaged_networks_are_as_recorded():
     lines = (WEIGHTS_FOLDER / "SHA256SUMS").read_text().splitlines()
     recorded = {name: digest for digest, name in map(str.split, lines)}
@@ -157,6 +167,29 @@ def test_labels_names_and_sidecar(scan, small_file, capsys):
     flags = {flag["name"] for flag in sidecar["Flags"]}
     assert {"implausible_intracranial_volume", "implausible_region_volume"} <= flags
     assert "region_coverage" not in flags
+
+
+def test_scores_are_told_and_remarked(scan, freesurfer, monkeypatch):
+    judge = freesurfer / "synthseg_qc_2.0.h5"
+    judge.symlink_to(KERAS / "synthseg_qc_tiny.h5")
+    loaded = []
+
+    class Judge(torch.nn.Module):
+        def forward(self, one_hot):
+            return torch.tensor([[0.5, 0.9, -1, 2, 0.66, 0.64, 0.7, 0.8, 0.7]])
+
+    def load(path):
+        loaded.append(path)
+        return Judge()
+
+    monkeypatch.setattr(command, "load_scores", load)
+    assert run_segment(scan) == 0
+    assert loaded == [judge]
+    sidecar = json.loads((scan / "out" / "dseg.json").read_text())
+    assert list(sidecar["Scores"].values()) == [0.9, 0, 1, 0.66, 0.64, 0.7, 0.8, 0.7]
+    assert sidecar["ScoresWeightsSHA256"] == file_sha256(judge)
+    (message,) = [flag["message"] for flag in sidecar["Flags"] if flag["name"] == "region_score"]
+    assert "grey matter 0.00, brain stem 0.64;" in message
 
 
 def test_without_the_mirrored_image_it_is_another_result(scan):

@@ -4,6 +4,7 @@ import pytest
 
 from isdu_bids.quality.flags import flag_scan
 from isdu_bids.quality.segmentation import flag_segmentation, measure_segmentation
+from isdu_bids.segmentation.labels import SCORED
 
 # Volumes (mm3) of a healthy adult, one side or midline, in FreeSurfer's labels.
 ADULT = {
@@ -12,6 +13,8 @@ ADULT = {
     41: 220e3, 42: 240e3, 43: 9e3, 46: 14e3, 47: 52e3, 49: 7e3, 50: 3.5e3, 51: 5e3, 52: 1.8e3,
     53: 4e3, 54: 1.6e3, 58: 500.0, 60: 4e3,
 }  # fmt: skip
+
+SCORES = dict.fromkeys(SCORED, 0.66)
 
 
 def measured(volumes=ADULT, coverage=0.9, confidence=0.95, intracranial_mm3=1.5e6, **changed):
@@ -26,6 +29,7 @@ def measured(volumes=ADULT, coverage=0.9, confidence=0.95, intracranial_mm3=1.5e
         soft_volumes_mm3=changed.get("soft"),
         intracranial_mm3=intracranial_mm3,
         confidence=confidences,
+        scores=changed.get("scores"),
     )
 
 
@@ -55,6 +59,7 @@ def test_sides_may_be_exchanged():
 
 def test_a_healthy_adult_or_no_segmentation_has_no_flag():
     assert flag_segmentation(measured()) == []
+    assert flag_segmentation(measured(scores=SCORES)) == []
     assert flag_segmentation({"chi_sd_ppm": 0.03}) == []
     assert (
         flag_segmentation(measure_segmentation({"index": [], "volume_mm3": [], "coverage": []}))
@@ -76,6 +81,7 @@ def test_a_healthy_adult_or_no_segmentation_has_no_flag():
         ),
         ({"confidence_13": 0.55}, "region_confidence", "pallidum 0.55"),
         ({"volumes": {**ADULT, 12: 7e3}}, "region_asymmetry", "putamen 0.33"),
+        ({"scores": {**SCORES, "fluid": 0.64}}, "region_score", "fluid 0.64"),
         ({"coverage_3": 0.4}, "region_coverage", "cerebral cortex 0.40"),
         ({"volumes": {**ADULT, 12: 5e3}, "coverage_12": None}, "region_not_measured", "putamen"),
     ],

@@ -73,6 +73,28 @@ def robust(image, features):
     return unet(both, "unet2", len(LABELS), features)
 
 
+def scores(one_hot, features):
+    """Residual encoder, two more convolutions, mean over the volume."""
+    from tf_keras import layers
+
+    def convolve(x, name, width, activation="relu"):
+        return layers.Conv3D(width, 5, padding="same", activation=activation, name=name)(x)
+
+    x = one_hot
+    for level in range(4):
+        width = features * 2**level
+        deep = convolve(x, f"qc_conv_downarm_{level}_0", width)
+        deep = convolve(deep, f"qc_conv_downarm_{level}_1", width, None)
+        beside = convolve(x, f"qc_expand_down_merge_{level}", width)
+        x = layers.Add(name=f"qc_res_down_merge_{level}")([beside, deep])
+        x = layers.Activation("relu", name=f"qc_res_down_merge_act_{level}")(x)
+        x = layers.BatchNormalization(name=f"qc_bn_down_{level}")(x)
+        x = layers.MaxPooling3D(2, padding="same", name=f"qc_maxpool_{level}")(x)
+    for number in range(2):
+        x = convolve(x, f"qc_final_conv_{number}", 9)
+    return layers.GlobalAveragePooling3D(name="qc_final_pred")(x)
+
+
 def randomise(model, rng):
     """Weights large enough that every layer matters; statistics that are not zero and one."""
     draws = {
@@ -125,6 +147,13 @@ def main():
             posteriors=posteriors[some],
             averaged=((posteriors + mirrored) / 2)[some],
         )
+    groups = rng.integers(0, 9, options.shape, dtype=np.uint8)
+    entry = tf_keras.Input((*options.shape, 9))
+    model = tf_keras.Model(entry, scores(entry, 2))
+    randomise(model, rng)
+    model.save_weights(options.folder / "synthseg_qc_tiny.h5")
+    predicted = model.predict(np.eye(9, dtype=np.float32)[groups][None], verbose=0)[0]
+    np.savez_compressed(options.folder / "synthseg_qc_tiny.npz", groups=groups, scores=predicted)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pytest
 from isdu_bids import images
 from isdu_bids.bids.validation import validate
 from isdu_bids.cli import app
+from isdu_bids.interfaces.outputs import with_labels
 
 STATS = "sub-01/anat/sub-01_seg-user_desc-chi_stats"
 
@@ -70,6 +71,11 @@ def test_synthseg_without_its_weights_is_a_wrong_call(head_dataset, tmp_path, ca
     )  # fmt: skip
     assert code == 64
     assert "--synthseg-weights" in capsys.readouterr().err
+
+
+def test_labels_become_numbers_again_and_scores_keep_their_names():
+    volumes = {"confidence": {"12": 0.9}, "intracranial_mm3": 1.5, "scores": {"thalamus": 0.8}}
+    assert with_labels(volumes) == {**volumes, "confidence": {12: 0.9}}
 
 
 def test_a_broken_segmentation_costs_the_regions_and_not_the_map(head_dataset, tmp_path):
