@@ -303,18 +303,20 @@ def _add_train(commands: Commands) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     from isdu_bids.cli.train import run_training
+    from isdu_bids.training.distributed import is_first, joined_processes
 
-    print(
-        run_training(
+    with joined_processes(options.device) as device:
+        answer = run_training(
             options.config,
             options.heads,
             options.validation_heads,
             options.output,
-            device=options.device,
+            device=device,
             warm_start=options.warm_start,
             dry_run=options.dry_run,
         )
-    )
+        if is_first():
+            print(answer)
 
 
 def _add_weights(commands: Commands) -> None:

@@ -14,6 +14,7 @@ from isdu_bids.physics.device import resolve_device
 from isdu_bids.settings import read_toml
 from isdu_bids.simulation.susceptibility import check_labels
 from isdu_bids.training.config import parse_config
+from isdu_bids.training.distributed import n_processes
 from isdu_bids.training.dry_run import measure_cost, measure_segmentation_cost
 from isdu_bids.training.segmentation import parse_segmentation_config, train_segmentation
 from isdu_bids.training.trainer import SCANS_FOLDER, train
@@ -51,15 +52,22 @@ def run_training(
         heads = [load_head(file).to(resolved) for file in head_files]
         if dry_run:
             cost = measure_segmentation_cost(recipe, heads, resolved)
-            return f"voxels per step  {prod(recipe.contrast.size):,}\n{cost}"
+            return f"voxels per step  {_of_all(prod(recipe.contrast.size))}\n{cost}"
         others = [load_head(file).to(resolved) for file in validation_files]
         return str(train_segmentation(recipe, heads, others, folder, device=resolved))
     config = parse_config(content, origin)
     heads = [load_head(file) for file in head_files]
     if dry_run:
-        return str(measure_cost(config, heads, folder / SCANS_FOLDER, resolved))
+        cost = measure_cost(config, heads, folder / SCANS_FOLDER, resolved)
+        return f"patches per step {_of_all(config.batch_size)}\n{cost}"
     others = [load_head(file) for file in validation_files]
     return str(train(config, heads, others, folder, device=resolved, warm_start=warm_start))
+
+
+def _of_all(batch: int) -> str:
+    """Size of the batch over which a step averages."""
+    n = n_processes()
+    return f"{batch * n:,}" + (f" ({n} processes; FLOP and memory are of one)" if n > 1 else "")
 
 
 def load_head(file: Path) -> torch.Tensor:

@@ -91,7 +91,7 @@ class PatchSet:
         self.scans = [
             _OpenScan(path, settings.size, device)
             for labels in heads
-            for path in _scan_files(settings, labels, folder, seed, device)
+            for path in scan_files(settings, labels, folder, seed, device)
         ]
         self.places = [
             (scan, start)
@@ -143,7 +143,7 @@ class _OpenScan:
         return Patch(field, mask, chi, self.kernel, self.voxel_size_mm, self.b0_direction)
 
 
-def _scan_files(
+def scan_files(
     settings: PatchSetSettings, labels: torch.Tensor, folder: Path, seed: int, device: str
 ) -> list[Path]:
     """Files of a head's scans; simulates those that are not there yet."""

@@ -13,7 +13,8 @@ from isdu_bids.errors import DataError, UsageError
 from isdu_bids.simulation.patches import Patch, PatchSettings, draw_patch
 from isdu_bids.simulation.random_fields import derived_generator
 from isdu_bids.training.config import TrainingConfig
-from isdu_bids.training.patch_set import PatchSet, PatchSetSettings
+from isdu_bids.training.distributed import gathered, n_processes, rank
+from isdu_bids.training.patch_set import PatchSet, PatchSetSettings, scan_files
 
 _N_VALIDATION_PATCHES = 24
 _VALIDATION_SEED = 12345
@@ -87,6 +88,9 @@ def training_patches(
 ) -> PatchSource:
     """Source that a configuration asks for; ``scans`` is where a fixed set lies."""
     if isinstance(config.patches, PatchSetSettings):
+        for labels in heads[rank() :: n_processes()]:  # processes share out the simulation
+            scan_files(config.patches, labels, scans, config.seed, device)
+        gathered(None)  # and wait for each other
         patches = PatchSet(config.patches, heads, scans, seed=config.seed, device=device)
         return EpochsOfPatches(patches, config.batch_size, config.subset_batches, config.seed)
     return RandomPatches(config.patches, [head.to(device) for head in heads], config.batch_size)

@@ -20,6 +20,7 @@ from isdu_bids.simulation.contrasts import ContrastSettings, draw_contrast
 from isdu_bids.simulation.random_fields import derived_generator
 from isdu_bids.training.allocator import keep_freed_memory
 from isdu_bids.training.config import SCHEDULES, build
+from isdu_bids.training.distributed import is_first
 from isdu_bids.training.recipe import learning_rate
 from isdu_bids.training.state import TrainingState
 from isdu_bids.training.trainer import LOG_FILE, STATE_FILE, WEIGHTS_FILE
@@ -117,7 +118,7 @@ def train_segmentation(
     if (folder / STATE_FILE).exists():
         state.restore(folder / STATE_FILE, config)
     channel_of = channels(network.labels, device)
-    validation = validation_images(config, validation_heads, device)
+    validation = validation_images(config, validation_heads, device) if is_first() else []
     while state.step < config.steps:
         losses, start = [], time.perf_counter()
         for _ in range(min(config.save_every, config.steps - state.step)):
@@ -125,12 +126,13 @@ def train_segmentation(
             image, labels = draw_contrast(heads[int(pick)], state.generator, config.contrast)
             losses.append(training_step(state, config, image, channel_of[labels]))
         seconds = (time.perf_counter() - start) / len(losses)
-        dice = validation_dice(state.averaged, validation)
-        save_region_net(
-            folder / WEIGHTS_FILE, state.averaged, f"{state.step} steps, seed {config.seed}"
-        )
+        if is_first():
+            dice = validation_dice(state.averaged, validation)
+            save_region_net(
+                folder / WEIGHTS_FILE, state.averaged, f"{state.step} steps, seed {config.seed}"
+            )
+            _log(folder, state.step, sum(losses) / len(losses), dice, seconds)
         state.save(folder / STATE_FILE, config)
-        _log(folder, state.step, sum(losses) / len(losses), dice, seconds)
     return folder / WEIGHTS_FILE
 
 
@@ -160,13 +162,7 @@ def training_step(
         folded[:, :, planes].permute(0, 2, 3, 4, 1) for folded in (logits, fold(target[None, None]))
     )
     loss = segmentation_loss(rows.reshape(-1, len(state.network.labels)).float(), truth.flatten())
-    state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
-    state.optimiser.step()
-    state.average.update_parameters(state.network)
-    state.step += 1
-    return float(loss.detach())
+    return state.descend(loss, gradient_clip=1.0)
 
 
 def segmentation_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

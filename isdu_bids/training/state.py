@@ -12,6 +12,14 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from isdu_bids.errors import UsageError
+from isdu_bids.simulation.random_fields import derived_generator
+from isdu_bids.training.distributed import (
+    average_over_processes,
+    gathered,
+    is_first,
+    n_processes,
+    rank,
+)
 from isdu_bids.training.recipe import Recipe
 
 Network = TypeVar("Network", bound=torch.nn.Module)
@@ -26,7 +34,7 @@ class TrainingState(Generic[Network]):
     network, average, optimiser
         The weights that are trained, their moving average, and Adam.
     generator
-        Source of the patches; torch's global one (dropout) is saved beside it.
+        Source of this process's patches; torch's global one (dropout) is saved beside it.
     step
         Adam steps done.
     best_score, n_since_best
@@ -54,25 +62,48 @@ class TrainingState(Generic[Network]):
         )
         optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
         generator = torch.Generator(device).manual_seed(config.seed)
+        if not is_first():  # the first draws what a process alone would draw
+            generator = derived_generator(config.seed, "process", rank(), device=device)
+            torch.manual_seed(generator.initial_seed())
         return cls(network, average, optimiser, generator)
 
+    def descend(self, loss: torch.Tensor, gradient_clip: float) -> float:
+        """Make one Adam step and return the loss, both averaged over the processes."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        loss = loss.detach()
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        statistics = [b for b in self.network.buffers() if b.is_floating_point()]
+        average_over_processes([loss, *gradients, *statistics])
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip)
+        self.optimiser.step()
+        self.average.update_parameters(self.network)
+        self.step += 1
+        return float(loss)
+
     def save(self, path: Path, config: Recipe) -> None:
-        """Write the state, with the configuration that it belongs to."""
+        """Write the state, with the configuration that it belongs to; all processes call this."""
+        (own, *global_states), *others = gathered(
+            [self.generator.get_state(), *_global_generators(self.generator.device)]
+        )
         content = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "generator": self.generator.get_state(),
+            "generator": own,
             "device": self.generator.device.type,
-            "global_generators": _global_generators(self.generator.device),
+            "global_generators": global_states,
+            "other_processes": others,
             "step": self.step,
             "best_score": self.best_score,
             "n_since_best": self.n_since_best,
             "config": _plain(config.identity),
         }
         partial = path.with_name(f"{path.name}.part")  # a job killed while writing keeps the old
-        torch.save(content, partial)
-        partial.replace(path)
+        if is_first():
+            torch.save(content, partial)
+            partial.replace(path)
+        gathered(None)  # no process goes on, and perhaps reads the file, before it is there
 
     def restore(self, path: Path, config: Recipe) -> None:
         """Continue from a file; files of older versions lack the newer keys.
@@ -80,7 +111,8 @@ class TrainingState(Generic[Network]):
         Raises
         ------
         UsageError
-            If the file belongs to another network, other patches, seed or kind of device.
+            If the file belongs to another network, other patches, seed, kind of device or number
+            of processes.
         """
         content = torch.load(path, map_location="cpu", weights_only=True)
         if "config" in content:
@@ -88,11 +120,19 @@ class TrainingState(Generic[Network]):
         device = self.generator.device
         if content.get("device", device.type) != device.type:
             raise UsageError(f"{path} was trained on {content['device']}: give that as --device")
+        first = [content["generator"], *content.get("global_generators", [])]
+        processes = [first, *content.get("other_processes", [])]
+        if len(processes) != n_processes():
+            raise UsageError(
+                f"{path} was trained by {len(processes)} processes, not {n_processes()}; "
+                f"give torchrun --nproc-per-node {len(processes)}, or choose another folder"
+            )
         self.network.load_state_dict(content["network"])
         self.average.load_state_dict(content["average"])
         self.optimiser.load_state_dict(content["optimiser"])
-        self.generator.set_state(content["generator"])
-        if states := content.get("global_generators"):
+        own, *states = processes[rank()]
+        self.generator.set_state(own)
+        if states:
             torch.set_rng_state(states[0])
             if device.type == "cuda":
                 torch.cuda.set_rng_state(states[1], device)

@@ -15,6 +15,7 @@ from isdu_bids.networks.weights import load_weights, save_weights
 from isdu_bids.simulation.patches import Patch
 from isdu_bids.training.allocator import keep_freed_memory
 from isdu_bids.training.config import TrainingConfig
+from isdu_bids.training.distributed import gathered, is_first, n_processes, rank
 from isdu_bids.training.losses import paper_loss, susceptibility_loss
 from isdu_bids.training.patch_source import training_patches, validation_patches
 from isdu_bids.training.recipe import learning_rate
@@ -62,7 +63,8 @@ def train(
     Raises
     ------
     UsageError
-        If the folder holds a run with another network, other patches or another seed.
+        If the folder holds a run with another network, other patches, another seed or another
+        number of processes.
     """
     keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,26 +75,30 @@ def train(
         return folder / WEIGHTS_FILE
     scans = scans or folder / SCANS_FOLDER
     source = training_patches(config, heads, scans, device)
-    validation = validation_patches(config, validation_heads, scans, device)
+    validation = validation_patches(config, validation_heads, scans, device) if is_first() else []
     while not is_finished(state, config):
         losses, start = [], time.perf_counter()
         for _ in range(min(config.save_every, config.steps - state.step)):
-            patches = source.draw(state.step, state.generator)
+            turn = state.step * n_processes() + rank()  # processes share out the batches of epochs
+            patches = source.draw(turn, state.generator)
             losses.append(training_step(state, config, patches))
         seconds = (time.perf_counter() - start) / len(losses)
-        network = state.averaged
-        nrmse = validation_nrmse(network, validation)
-        description = f"{state.step} steps, seed {config.seed}"
-        save_weights(folder / WEIGHTS_FILE, network, description)
-        state.n_since_best += 1
-        if nrmse < state.best_score:
-            state.best_score, state.n_since_best = nrmse, 0
-            save_weights(folder / BEST_FILE, network, description)
+        if is_first():
+            network = state.averaged
+            nrmse = validation_nrmse(network, validation)
+            description = f"{state.step} steps, seed {config.seed}"
+            save_weights(folder / WEIGHTS_FILE, network, description)
+            state.n_since_best += 1
+            if nrmse < state.best_score:
+                state.best_score, state.n_since_best = nrmse, 0
+                save_weights(folder / BEST_FILE, network, description)
+            left_h = (config.steps - state.step) * seconds / 3600
+            progress = f"{seconds:.2f} s/step, {left_h:.1f} h to go"
+            rate = learning_rate(config, state.step - 1)
+            _log(folder, state, sum(losses) / len(losses), nrmse, rate, progress)
+        # the others wait for the first to say whether to go on
+        state.n_since_best = gathered(state.n_since_best)[0]
         state.save(folder / STATE_FILE, config)
-        left_h = (config.steps - state.step) * seconds / 3600
-        progress = f"{seconds:.2f} s/step, {left_h:.1f} h to go"
-        rate = learning_rate(config, state.step - 1)
-        _log(folder, state, sum(losses) / len(losses), nrmse, rate, progress)
     return folder / WEIGHTS_FILE
 
 
@@ -134,13 +140,7 @@ def training_step(
         loss = paper_loss(chi, target, mask, kernel, field)
     else:
         loss = susceptibility_loss(chi, target, mask, kernel)
-    state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.gradient_clip)
-    state.optimiser.step()
-    state.average.update_parameters(state.network)
-    state.step += 1
-    return float(loss.detach())
+    return state.descend(loss, config.gradient_clip)
 
 
 def stack(patches: Sequence[Patch], architecture: Architecture) -> tuple[torch.Tensor, ...]:
