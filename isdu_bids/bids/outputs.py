@@ -275,7 +275,12 @@ def write_output(
 
 
 def remove_outdated(
-    output_dir: Path, acquisition: Acquisition, written: Iterable[Path], templates: Collection[str]
+    output_dir: Path,
+    acquisition: Acquisition,
+    written: Iterable[Path] = (),
+    *,
+    space: str | None = None,
+    other_spaces: Collection[str] = (),
 ) -> None:
     """Remove a scan's files of earlier runs, which other settings wrote.
 
@@ -286,18 +291,22 @@ def remove_outdated(
     output_dir, acquisition
         As for `output_path`.
     written
-        What this run wrote on the grid of the scan.
-    templates
-        Spaces of this run, whose files stay: other steps write them.
+        What this run wrote, which stays.
+    space
+        Look at the files of this template only.
+    other_spaces
+        Templates whose files stay: other steps write them.
     """
     current = {_stem(path) for path in written}
     for datatype in ("anat", "fmap"):
         own = _scan_entities(acquisition, datatype)
         for path in (scan_folder(output_dir, acquisition) / datatype).glob("sub-*"):
             entities, _, _ = parse_name(path)
-            scan = {key: label for key, label in entities.items() if key in SCAN_ENTITIES}
+            if own != {key: label for key, label in entities.items() if key in SCAN_ENTITIES}:
+                continue
             spaces = {entities.get(key) for key in ("space", "from", "to")}
-            if scan == own and _stem(path) not in current and spaces.isdisjoint(templates):
+            looked_at = space in spaces if space else spaces.isdisjoint(other_spaces)
+            if looked_at and _stem(path) not in current:
                 path.unlink()
 
 

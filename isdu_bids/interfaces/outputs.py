@@ -206,7 +206,7 @@ class WriteDerivatives(Step):
                 offset = notes.summary["csf_reference"]["mean_ppm"]
                 write("chi_csf", np.where(inside, maps["chi_ppm"] - offset, 0))
 
-        remove_outdated(output_dir, scan, written, inputs.templates)
+        remove_outdated(output_dir, scan, written, other_spaces=inputs.templates)
         measures = json.loads(Path(inputs.measures).read_text())
         path = summary_path(output_dir, scan)
         write_json(

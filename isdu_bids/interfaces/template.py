@@ -18,7 +18,7 @@ from nipype.interfaces.base import (
 from isdu_bids import images
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.layout import figure_folder
-from isdu_bids.bids.outputs import output_path, transform_path, write_output
+from isdu_bids.bids.outputs import output_path, remove_outdated, transform_path, write_output
 from isdu_bids.bids.sidecar import write_json
 from isdu_bids.interfaces.base import Step
 from isdu_bids.quality.template import measure_template
@@ -146,6 +146,7 @@ class WriteTemplate(Step):
         inputs, scan, template = self.inputs, self.inputs.acquisition, self.inputs.template
         output_dir, space = Path(inputs.output_dir), template.space
         figure = template_figure_path(figure_folder(output_dir, scan), scan.name, space.template)
+        remove_outdated(output_dir, scan, space=space.template)
         if not isdefined(inputs.chi_ppm):
             figure.unlink(missing_ok=True)  # an earlier run's, which the report would show
             return runtime

@@ -17,6 +17,8 @@ from isdu_bids.bids.outputs import (
     output_path,
     output_sidecar,
     raw_uri,
+    remove_outdated,
+    transform_path,
     write_output,
 )
 from isdu_bids.bids.query import find_acquisitions
@@ -254,3 +256,41 @@ def test_unwritable_folder_is_an_output_error(tmp_path):
     scan = Acquisition("01", field_strength_t=3.0)
     with pytest.raises(OutputError, match="cannot be written"):
         write_output(tmp_path / "file", scan, "chi", np.ones(SHAPE), AFFINE)
+
+
+class TestOutdated:
+    """A scan's folder after a run with other settings."""
+
+    SCAN = Acquisition("01", run="1", field_strength_t=3.0, echo_times_s=(0.01,))
+    OTHER = Acquisition("01", field_strength_t=3.0, echo_times_s=(0.01,))
+
+    def fill(self, folder):
+        volume = np.ones(SHAPE, np.float32)
+        mni = {"space": "MNI"}
+        for scan in (self.SCAN, self.OTHER):
+            for key, entities in (("chi", {}), ("chi", mni), ("dseg", {}), ("local_field", {})):
+                write_output(folder, scan, key, volume, AFFINE, entities=entities)
+            transform_path(folder, scan, "MEGRE", "MNI").touch()
+        return {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
+
+    def gone(self, folder, before):
+        return before - {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
+
+    def test_what_this_run_did_not_write_goes_with_its_sidecar(self, tmp_path):
+        before = self.fill(tmp_path)
+        kept = [output_path(tmp_path, self.SCAN, key) for key in ("chi", "local_field")]
+        remove_outdated(tmp_path, self.SCAN, kept, other_spaces=["MNI"])
+        stem = "sub-01/anat/sub-01_run-1_seg-synthseg_dseg"
+        assert self.gone(tmp_path, before) == {f"{stem}.nii.gz", f"{stem}.json"}
+
+    def test_a_template_that_is_asked_for_no_more(self, tmp_path):
+        before = self.fill(tmp_path)
+        native = [output_path(tmp_path, self.SCAN, key) for key in ("chi", "dseg", "local_field")]
+        remove_outdated(tmp_path, self.SCAN, native)
+        stem = "sub-01/anat/sub-01_run-1"
+        maps = {f"{stem}_space-MNI_Chimap.{end}" for end in ("nii.gz", "json")}
+        transforms = {f"{stem}_from-MEGRE_to-MNI_mode-image_xfm.h5"}
+        assert self.gone(tmp_path, before) == maps | transforms
+        self.fill(tmp_path)
+        remove_outdated(tmp_path, self.SCAN, space="MNI")  # its registration failed
+        assert self.gone(tmp_path, before) == maps | transforms

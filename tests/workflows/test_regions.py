@@ -53,6 +53,11 @@ def test_statistics_of_the_users_labels(head_dataset, tmp_path):
     report = validate(out)
     assert report is not None
     assert (report.errors, report.warnings) == ((), ())
+    assert "Manual" not in json.loads((out / "sub-01/anat/sub-01_seg-user_dseg.json").read_text())
+    run(head_dataset, tmp_path, "--segmentation", "none")  # the same folder: labels are outdated
+    left = {path.name for path in (out / "sub-01" / "anat").iterdir()}
+    assert "sub-01_Chimap.nii.gz" in left
+    assert not [name for name in left if "seg-" in name or "desc-csf" in name]
 
 
 def test_no_segmentation_without_synthseg(head_dataset, tmp_path, monkeypatch):
