@@ -27,7 +27,8 @@ def main(output: Path, truth: Path) -> None:
             1000 * (volume - volume[inside].mean())
             for volume in (images.load_volume(f"{s}_Chimap.nii.gz").data for s in (own, true))
         )
-        labels = images.load_volume(f"{own}_seg-synthseg_dseg.nii.gz").data
+        (dseg,) = own.parent.glob(f"{own.name}_seg-*_dseg.nii.gz")
+        labels = images.load_volume(dseg).data
         true_labels = images.load_volume(f"{true}_dseg.nii.gz").data
         print(f"\n{folder.name}\nregion\tDice\ttruth\tmap, true labels\tmap, own labels")
         rows = []

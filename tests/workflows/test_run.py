@@ -20,7 +20,7 @@ from isdu_bids.units import ppm_to_hz
 
 GOLDEN = [
     "anat/{s}_Chimap",
-    "anat/{s}_seg-synthseg_dseg",
+    "anat/{s}_seg-small_dseg",
     "anat/{s}_R2starmap",
     "anat/{s}_T2starmap",
     "anat/{s}_S0map",
@@ -47,8 +47,8 @@ def test_golden_list(processed):
         for name in GOLDEN:
             stem = f"{subject}/{name.format(s=subject)}"
             expected |= {f"{stem}.nii.gz", f"{stem}.json"}
-        expected.add(f"{subject}/anat/{subject}_seg-synthseg_dseg.tsv")
-        stats = f"{subject}/anat/{subject}_seg-synthseg_desc-chi_stats"
+        expected.add(f"{subject}/anat/{subject}_seg-small_dseg.tsv")
+        stats = f"{subject}/anat/{subject}_seg-small_desc-chi_stats"
         expected |= {f"{stats}.tsv", f"{stats}.json"}
     found = {
         str(path.relative_to(out))
