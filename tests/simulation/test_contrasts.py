@@ -11,6 +11,7 @@ from isdu_bids.simulation.contrasts import (
     MIRRORED_LABELS,
     ContrastSettings,
     draw_contrast,
+    paint_gradient_echo,
     rescale,
 )
 from isdu_bids.simulation.demo_head import demo_head
@@ -86,3 +87,13 @@ def test_rescaling_cuts_the_tails():
     assert int((scaled == 1).sum()) == pytest.approx(5, abs=1)
     assert torch.equal(rescale(3 * image - 50), scaled)
     assert torch.equal(rescale(torch.ones(3, 3, 3)), torch.zeros(3, 3, 3))
+
+
+def test_white_matter_is_mostly_but_not_always_the_brightest_at_short_echoes(head):
+    """Usual flip angles weight by T1; at small ones grey matter and fluid, denser, are brighter."""
+    is_brightest = []
+    for seed in range(20):
+        image = paint_gradient_echo(head, 0.002, seeded(seed))
+        white, grey, fluid = (float(image[head == label].mean()) for label in (2, 3, 4))
+        is_brightest.append(white > max(grey, fluid))
+    assert 10 <= sum(is_brightest) < 20
