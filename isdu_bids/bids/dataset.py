@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,12 @@ The text for a methods section, with its references, is in `logs/CITATION.md`.
 """
 
 
-def guard_output(bids_dir: Path, output_dir: Path, work_dir: Path | None = None) -> None:
+def guard_output(
+    bids_dir: Path,
+    output_dir: Path,
+    work_dir: Path | None = None,
+    derivatives: Sequence[Path] = (),
+) -> None:
     """Refuse folders in which results would damage the input or other results.
 
     The output may lie anywhere but in the input, except in ``<bids_dir>/derivatives/<name>``.
@@ -43,10 +49,15 @@ def guard_output(bids_dir: Path, output_dir: Path, work_dir: Path | None = None)
         If the output or work folder cannot be written.
     """
     bids_dir, output_dir = bids_dir.resolve(), output_dir.resolve()
-    derivatives = bids_dir / "derivatives"
-    if output_dir.is_relative_to(bids_dir) and derivatives not in output_dir.parents:
+    inside = bids_dir / "derivatives"
+    if output_dir.is_relative_to(bids_dir) and inside not in output_dir.parents:
         raise UsageError(
-            f"the output folder {output_dir} lies in the input; use {derivatives / APP_NAME}"
+            f"the output folder {output_dir} lies in the input; use {inside / APP_NAME}"
+        )
+    if output_dir in (folder.resolve() for folder in derivatives):
+        raise UsageError(
+            f"--derivatives {output_dir} is the output folder, whose masks and labels would pass "
+            "for your own; copy those that you have corrected to another folder"
         )
     description = output_dir / "dataset_description.json"
     if description.exists() and not _is_ours(description):

@@ -6,7 +6,7 @@ Names in ``fmap`` drop ``rec``, which BIDS does not allow there.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -277,14 +277,16 @@ def write_output(
 def remove_outdated(
     output_dir: Path,
     acquisition: Acquisition,
-    written: Iterable[Path] = (),
+    written: Collection[Path] = (),
     *,
     space: str | None = None,
     other_spaces: Collection[str] = (),
 ) -> None:
-    """Remove a scan's files of earlier runs, which other settings wrote.
+    """Remove a scan's outputs of earlier runs, which other settings wrote.
 
     A table of regions beside a map that it was not measured in would look right and be wrong.
+    Files that are no output of this table stay, and so do field maps where none were written:
+    their names do not tell which ``rec`` they belong to.
 
     Parameters
     ----------
@@ -298,16 +300,38 @@ def remove_outdated(
         Templates whose files stay: other steps write them.
     """
     current = {_stem(path) for path in written}
-    for datatype in ("anat", "fmap"):
-        own = _scan_entities(acquisition, datatype)
-        for path in (scan_folder(output_dir, acquisition) / datatype).glob("sub-*"):
-            entities, _, _ = parse_name(path)
-            if own != {key: label for key, label in entities.items() if key in SCAN_ENTITIES}:
-                continue
-            spaces = {entities.get(key) for key in ("space", "from", "to")}
-            looked_at = space in spaces if space else spaces.isdisjoint(other_spaces)
-            if looked_at and _stem(path) not in current:
-                path.unlink()
+    folders = {path.parent for path in written} or {scan_folder(output_dir, acquisition) / "anat"}
+    for path in (path for folder in folders for path in folder.glob("sub-*")):
+        entities = _output_entities(path)
+        own = _scan_entities(acquisition, path.parent.name)
+        if own != {key: label for key, label in entities.items() if key in SCAN_ENTITIES}:
+            continue
+        spaces = {entities.get(key) for key in ("space", "from", "to")}
+        looked_at = space in spaces if space else spaces.isdisjoint(other_spaces)
+        if looked_at and _stem(path) not in current:
+            path.unlink(missing_ok=True)
+
+
+def _output_entities(path: Path) -> dict[str, str]:
+    """Entities of a file that is named as an output or its sidecar, none of any other."""
+    try:
+        entities, suffix, extension = parse_name(path)
+    except DataError:
+        return {}
+    free = (*SCAN_ENTITIES, "echo", "space", "res", "seg", "from", "to")
+    kind = {key: label for key, label in entities.items() if key not in free}
+    if (suffix, extension, kind) == ("xfm", ".h5", {"mode": "image"}):
+        return entities
+    for output in _TABLE:
+        fixed = {key: label for key, label in output.entities.items() if key != "seg"}
+        is_alike = (suffix, kind) == (output.suffix, fixed) and extension in (
+            output.extension,
+            ".json",
+        )
+        is_per_echo = "echo" not in entities or output.per_echo
+        if is_alike and is_per_echo and ("seg" in entities) == ("seg" in output.entities):
+            return entities
+    return {}
 
 
 def _stem(path: Path) -> str:

@@ -48,12 +48,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: Namespace, arguments: Sequence[str]) -> int:
     """Process the scans that the options select; a failed scan does not stop the others."""
     from isdu_bids.bids.dataset import guard_output, write_dataset_files
+    from isdu_bids.bids.masks import derivative_folders
 
     query = find_scans(options)
     if options.dry_run:
         print(describe(query))
         return 0
-    guard_output(options.bids_dir, options.output_dir, options.work_dir)
+    guard_output(
+        options.bids_dir,
+        options.output_dir,
+        options.work_dir,
+        derivative_folders(options.derivatives),
+    )
     resources = share_threads(from_options(Resources, vars(options)), len(query.acquisitions))
     prepare_environment(
         options.work_dir,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,7 @@ class _WriteTemplateInput(BaseInterfaceInputSpec):
     magnitude = File(exists=True)
     forward = File(exists=True)
     inverse = File(exists=True)
+    summary = File(exists=True, mandatory=True, desc="of the native outputs, which come first")
 
 
 class WriteTemplate(Step):
@@ -165,9 +167,11 @@ class WriteTemplate(Step):
             volume = images.load_volume(getattr(inputs, name))
             maps[name] = volume.data
             data = volume.data.astype(np.uint8) if key.endswith("mask") else volume.data
-            native = output_path(output_dir, scan, key).relative_to(output_dir)
+            native = output_path(output_dir, scan, key)
+            made = json.loads(native.with_name(f"{native.name.partition('.')[0]}.json").read_text())
             fields = {
-                "Sources": [f"bids::{native.as_posix()}"],
+                **made,  # flags, reference, weights: whoever averages these maps must see them
+                "Sources": [f"bids::{native.relative_to(output_dir).as_posix()}"],
                 "SpatialReference": template.reference,
             }
             if space.resolution:

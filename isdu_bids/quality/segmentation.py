@@ -58,7 +58,7 @@ _CHECKS: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     ("asymmetry", lambda v: v > 0.3,
      "left and right differ by more than 30 % of their mean volume: {}; a lesion, or a "
      "segmentation that failed on one side"),
-    # Below it SynthSeg's authors reject a segmentation (doi:10.1073/pnas.2216399120).
+    # A customary threshold of these scores (doi:10.1073/pnas.2216399120).
     ("score", lambda v: v < 0.65,
      "SynthSeg's own judge expects poor labels (Dice below 0.65): {}; look at them on the image"),
     # Of a region that is mostly eroded away, what is left need not be like the rest.

@@ -26,7 +26,7 @@ def remove_other_figures(folder: Path, scan_name: str, templates: list[str]) -> 
     kept = {template_figure_path(folder, scan_name, template) for template in templates}
     for path in folder.glob(template_figure_path(Path(), scan_name, "*").name):
         if path not in kept:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def draw_template_figure(

@@ -70,7 +70,9 @@ class RegionNet(nn.Module):
 #: Thalamus, caudate, putamen and pallidum, left and right.
 LANDMARKS = (10, 11, 12, 13, 49, 50, 51, 52)
 #: A brain and its rim, in voxels of 1 mm; multiples of what the network needs.
-WINDOW = (160, 192, 160)
+WINDOW = (160, 224, 160)
+#: From the middle of the deep nuclei to that of the brain.
+TO_CENTRE = (0, -10, -5)
 
 
 def surroundings(network: RegionNet, image: torch.Tensor) -> tuple[slice, slice, slice]:
@@ -99,8 +101,10 @@ def surroundings(network: RegionNet, image: torch.Tensor) -> tuple[slice, slice,
         x, y, z = (slice(0, n) for n in image.shape[2:])
         return x, y, z
     starts = [
-        max(0, min(n - size, 2 * int(middle) - size // 2))
-        for n, size, middle in zip(image.shape[2:], WINDOW, found.median(0)[0], strict=True)
+        max(0, min(n - size, 2 * int(middle) + shift - size // 2))
+        for n, size, middle, shift in zip(
+            image.shape[2:], WINDOW, found.median(0)[0], TO_CENTRE, strict=True
+        )
     ]
     x, y, z = (
         slice(start, min(start + size, n))

@@ -145,7 +145,8 @@ def _segment(
             del mirrored
         smoothed(posteriors)
     scores = {}
-    if judge is not None and network.labels == SYNTHSEG_LABELS:
+    is_synthseg_2 = network.labels == SYNTHSEG_LABELS and not isinstance(network, RegionNet)
+    if judge is not None and is_synthseg_2:
         scores = predicted_scores(judge.to(where), posteriors.argmax(0))
     posteriors = cleaned(posteriors, network.labels, conformed.inner, topological=not robust)
     volumes = _volumes_mm3(posteriors, network.labels, conformed)

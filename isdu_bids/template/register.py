@@ -7,6 +7,8 @@ Avants et al. 2008, symmetric diffeomorphic registration, doi:10.1016/j.media.20
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +18,16 @@ import numpy.typing as npt
 
 from isdu_bids.errors import DataError
 from isdu_bids.images import load_volume, save_volume
+
+#: Rigid before affine: heads may be tilted.
+_REGISTER = """
+import sys
+import ants
+fixed, moving = (ants.image_read(path) for path in sys.argv[1:3])
+ants.registration(
+    fixed, moving, "SyNRA", outprefix=sys.argv[3], write_composite_transform=True
+)
+"""
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -46,16 +58,14 @@ class Ants:
 
     def register(self, moving: Path, fixed: Path, folder: Path) -> Transforms:
         """Register with ANTs' own schedule, down to half of the template's resolution."""
-        import ants
-
-        result = ants.registration(
-            fixed=ants.image_read(str(fixed)),
-            moving=ants.image_read(str(moving)),
-            type_of_transform="SyNRA",  # rigid before affine: heads may be tilted
-            outprefix=str(folder / "transform_"),
-            write_composite_transform=True,
-        )
-        return Transforms(Path(result["fwdtransforms"]), Path(result["invtransforms"]))
+        prefix = folder / "transform_"
+        # apart from this process, which a crash of compiled code would take along
+        command = [sys.executable, "-c", _REGISTER, str(fixed), str(moving), str(prefix)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise RuntimeError(f"ANTs ended with code {done.returncode} ({last})")
+        return Transforms(Path(f"{prefix}Composite.h5"), Path(f"{prefix}InverseComposite.h5"))
 
     def resample(self, image: Path, grid: Path, transform: Path, output: Path) -> None:
         """Resample with a composite transform of `register`."""

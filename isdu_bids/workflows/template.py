@@ -16,6 +16,7 @@ def connect_templates(
     workflow: pe.Workflow,
     templates: Sequence[Template],
     maps: Mapping[str, tuple[pe.Node, str]],
+    native: pe.Node,
     *,
     acquisition: Acquisition,
     output_dir: Path,
@@ -32,6 +33,8 @@ def connect_templates(
         The spaces.
     maps
         Input of `RegisterTemplate` -> step and output that it comes from.
+    native
+        Writes the derivatives on the grid of the scan, whose sidecars are repeated.
     acquisition, output_dir
         As in `isdu_bids.workflows.scan.init_scan_wf`.
     mem_gb, n_procs
@@ -55,5 +58,6 @@ def connect_templates(
         for target, (step, output) in maps.items():
             workflow.connect(step, output, register, target)
         workflow.connect([(register, write, [(kept, kept) for kept in RegisterTemplate.maps])])
+        workflow.connect(native, "summary", write, "summary")
         registrations.append(register)
     return registrations

@@ -165,3 +165,12 @@ def test_real_validator_on_good_and_bad_input(raw):
     (raw / "dataset_description.json").unlink()
     with pytest.raises(ValidationError, match="dataset_description"):
         validation.check_input(raw)
+
+
+def test_the_output_folder_is_no_source_of_masks_and_labels(tmp_path):
+    """Labels of a network must not come back as the user's."""
+    raw, output = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    with pytest.raises(UsageError, match="--derivatives"):
+        guard_output(raw, output, derivatives=[tmp_path / "x" / ".." / "out"])
+    guard_output(raw, output, derivatives=[tmp_path / "labels"])

@@ -283,6 +283,33 @@ class TestOutdated:
         stem = "sub-01/anat/sub-01_run-1_seg-synthseg_dseg"
         assert self.gone(tmp_path, before) == {f"{stem}.nii.gz", f"{stem}.json"}
 
+    def test_files_of_others_stay(self, tmp_path):
+        self.fill(tmp_path)
+        foreign = [
+            "sub-01_run-1_T1w.nii.gz", "sub-01_run-1_desc-manual_mask.nii.gz",
+            "sub-01_run-1_desc-preproc_T1w.json", "sub-01_run-1_MEGRE.json",
+            "sub-01_run-1_my_notes.txt", "sub-01_run-1_Chimap copy.nii.gz",
+            "sub-01_run-1_Chimap-old.nii.gz", "sub-01_run-1_hemi-L_white.surf.gii",
+        ]  # fmt: skip
+        folder = tmp_path / "sub-01" / "anat"
+        for name in foreign:
+            (folder / name).touch()
+        (folder / "sub-01_run-1_extra").mkdir()
+        remove_outdated(tmp_path, self.SCAN, [output_path(tmp_path, self.SCAN, "chi")])
+        left = {path.name for path in folder.glob("sub-01_run-1_*")}
+        assert left == {
+            *foreign, "sub-01_run-1_extra", "sub-01_run-1_Chimap.nii.gz", "sub-01_run-1_Chimap.json"
+        }  # fmt: skip
+
+    def test_field_maps_that_may_be_of_another_reconstruction_stay(self, tmp_path):
+        common = {"field_strength_t": 3.0, "echo_times_s": (0.01,)}
+        first, second = (Acquisition("01", reconstruction=rec, **common) for rec in "ab")
+        volume = np.ones(SHAPE, np.float32)
+        field = write_output(tmp_path, first, "local_field", volume, AFFINE)
+        chi = write_output(tmp_path, second, "chi", volume, AFFINE)  # fields would clash
+        remove_outdated(tmp_path, second, [chi])
+        assert field.exists()
+
     def test_a_template_that_is_asked_for_no_more(self, tmp_path):
         before = self.fill(tmp_path)
         native = [output_path(tmp_path, self.SCAN, key) for key in ("chi", "dseg", "local_field")]

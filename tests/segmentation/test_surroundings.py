@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from isdu_bids.images import load_labels
 from isdu_bids.segmentation.labels import SYNTHSEG_LABELS
-from isdu_bids.segmentation.region_net import WINDOW, RegionNet, fold, surroundings
+from isdu_bids.segmentation.region_net import (
+    LANDMARKS,
+    TO_CENTRE,
+    WINDOW,
+    RegionNet,
+    fold,
+    surroundings,
+)
 from isdu_bids.segmentation.segment import segment
+from isdu_bids.simulation.susceptibility import brain_mask
 
 THALAMUS, CORTEX = SYNTHSEG_LABELS.index(10), SYNTHSEG_LABELS.index(3)
 
@@ -46,8 +58,24 @@ def test_box_holds_the_nuclei_and_fits_the_image(network):
 
 
 def test_without_nuclei_the_whole_image_counts(network):
-    image = torch.full((1, 1, 32, 32, 32), 0.5)
-    assert surroundings(network, image) == (slice(0, 32),) * 3
+    image = torch.full((1, 1, 192, 32, 32), 0.5)
+    assert surroundings(network, image) == (slice(0, 192), slice(0, 32), slice(0, 32))
+
+
+@pytest.mark.parametrize("number", [13, 14, 15, 16])
+def test_brains_fit_the_box(number):
+    """Of held-out heads, fluid left out, which reaches down the spine."""
+    data = os.environ.get("ISDU_BIDS_TEST_DATA")
+    file = Path(data or "") / "synthseg_label_maps" / f"training_seg_{number}.nii.gz"
+    if not file.exists():
+        pytest.skip("ISDU_BIDS_TEST_DATA has no label maps")
+    labels = torch.from_numpy(load_labels(file))
+    middle = torch.isin(labels, torch.tensor(LANDMARKS)).nonzero().float().median(0)[0]
+    brain = (brain_mask(labels) & (labels != 24)).nonzero()
+    centre = middle + torch.tensor(TO_CENTRE)
+    room = torch.tensor(WINDOW) / 2
+    assert (brain.amin(0) > centre - room).all()
+    assert (brain.amax(0) < centre + room).all()
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -12,6 +12,7 @@ from template.synthetic import AFFINE, NAME, SHAPE, SameWorld, drawn_head, moved
 
 from isdu_bids import images
 from isdu_bids.bids.dataset import write_dataset_files
+from isdu_bids.bids.outputs import write_output
 from isdu_bids.bids.query import find_acquisitions
 from isdu_bids.bids.validation import find_validator, validate
 from isdu_bids.interfaces.template import RegisterTemplate, WriteTemplate
@@ -64,6 +65,19 @@ def scan_files(folder, world):
     return {name: str(folder / f"{name}.nii") for name in maps}
 
 
+def write_native(out, scan, files):
+    """Native derivatives, as another step writes them before; returns its summary."""
+    for key, name in (("chi", "chi_ppm"), ("r2star", "r2star"),
+                      ("brain_mask", "brain_mask"), ("eroded_mask", "eroded_mask")):  # fmt: skip
+        volume = images.load_volume(files[name])
+        data = volume.data.astype(np.uint8) if key.endswith("mask") else volume.data
+        write_output(out, scan, key, data, volume.affine, {"Flags": ["an example"]})
+    summary = out / "sub-01" / "log" / "summary.json"
+    summary.parent.mkdir(parents=True)
+    summary.write_text("{}")
+    return str(summary)
+
+
 def run(step, folder):
     folder.mkdir()
     return step.run(cwd=str(folder)).outputs
@@ -110,8 +124,9 @@ def written(template, tmp_path_factory):
     files = scan_files(folder, np.eye(4))
     results = run(RegisterByNothing(template=template, **files), folder / "register")
     kept = {name: getattr(results, name) for name in RegisterTemplate.maps}
+    summary = write_native(folder / "out", scan, files)
     write = WriteTemplate(
-        acquisition=scan, output_dir=str(folder / "out"), template=template, **kept
+        acquisition=scan, output_dir=str(folder / "out"), template=template, summary=summary, **kept
     )
     run(write, folder / "write")
     write_dataset_files(folder / "out", raw)
@@ -123,7 +138,12 @@ def test_derivatives_of_a_template_space(written, template):
     names = {path.name for path in (out / "sub-01/anat").iterdir()}
     stem = f"sub-01_space-{NAME}"
     kinds = ("Chimap", "R2starmap", "desc-brain_mask", "desc-eroded_mask")
-    images_and_sidecars = {f"{stem}_{kind}.{end}" for kind in kinds for end in ("nii.gz", "json")}
+    images_and_sidecars = {
+        f"{start}_{kind}.{end}"
+        for start in (stem, "sub-01")
+        for kind in kinds
+        for end in ("nii.gz", "json")
+    }
     assert names == images_and_sidecars | {
         f"sub-01_from-MEGRE_to-{NAME}_mode-image_xfm.h5",
         f"sub-01_from-{NAME}_to-MEGRE_mode-image_xfm.h5",
@@ -137,6 +157,7 @@ def test_derivatives_of_a_template_space(written, template):
     assert chi.get_fdata()[labels == PALLIDUM] == pytest.approx(0.2, abs=1e-6)
     sidecar = json.loads((out / f"sub-01/anat/{stem}_Chimap.json").read_text())
     assert sidecar["Units"] == "ppm"
+    assert sidecar["Flags"] == ["an example"]
     assert sidecar["SpatialReference"] == template.reference
     assert sidecar["Sources"] == ["bids::sub-01/anat/sub-01_Chimap.nii.gz"]
     assert json.loads(Path(results.measures).read_text()) == {f"template_dice_{NAME}": 1.0}
@@ -154,7 +175,10 @@ def test_the_validator_accepts_template_spaces(written, template, tmp_path):
     kept = {name: getattr(results, name) for name in RegisterTemplate.maps}
     numbered = replace(template, space=OutputSpace(NAME, 1))
     other = tmp_path / "out"
-    write = WriteTemplate(acquisition=scan, output_dir=str(other), template=numbered, **kept)
+    summary = write_native(other, scan, scan_files(tmp_path, np.eye(4)))
+    write = WriteTemplate(
+        acquisition=scan, output_dir=str(other), template=numbered, summary=summary, **kept
+    )
     run(write, tmp_path / "write")
     write_dataset_files(other, raw)
     assert (other / f"sub-01/anat/sub-01_space-{NAME}_res-1_Chimap.nii.gz").exists()
@@ -177,10 +201,12 @@ def test_the_figure_is_drawn_and_goes_with_a_later_failure(written, template, tm
     assert notes["flags"] == ["template_registration_failed"]
     assert notes["sentences"] == []
     assert "error code 1" in notes["summary"][f"template_error_{NAME}"]
-    run(
-        WriteTemplate(acquisition=scan, output_dir=str(tmp_path / "out"), template=template),
-        tmp_path / "w",
+    summary = tmp_path / "summary.json"
+    summary.write_text("{}")
+    write = WriteTemplate(
+        acquisition=scan, output_dir=str(tmp_path / "out"), template=template, summary=str(summary)
     )
+    run(write, tmp_path / "w")
     assert not copy.exists()
     assert not (tmp_path / "out/sub-01/anat").exists()
 
