@@ -57,7 +57,8 @@ def save_weights(
 def available_weights() -> dict[str, Path]:
     """Weights by name: those that come with the package, and those that the user added."""
     packaged = WEIGHTS_FOLDER.glob("isdu_*.safetensors")  # those of other networks lie there too
-    return {path.stem: path for path in (*user_folder().glob("*.safetensors"), *packaged)}
+    files = (*sorted(user_folder().glob("*.safetensors")), *sorted(packaged))
+    return {path.stem: path for path in files}
 
 
 def recorded_sha256(name: str) -> str | None:
