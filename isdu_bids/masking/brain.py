@@ -145,6 +145,26 @@ def combined_echoes(magnitude: FloatArray) -> FloatArray:
     return image
 
 
+def trimmed_brain(
+    found: BoolArray,
+    network: str,
+    quality: FloatArray | None,
+    threshold: float,
+    voxel_size_mm: Sequence[float],
+) -> BoolArray:
+    """Make what a network found one piece without holes and unreliable rim.
+
+    Raises
+    ------
+    DataError
+        If it found nothing, or there is no quality map.
+    """
+    brain = fill_holes(largest_component(found))
+    if not brain.any():
+        raise DataError(f"{network} found no brain in the magnitude; give a mask (--mask-pattern)")
+    return without_unreliable_rim(brain, quality, threshold, voxel_size_mm)
+
+
 def without_unreliable_rim(
     brain: BoolArray, quality: FloatArray | None, threshold: float, voxel_size_mm: Sequence[float]
 ) -> BoolArray:

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from isdu_bids.errors import DataError, UsageError
+from isdu_bids.errors import UsageError
 from isdu_bids.geometry import ras_axes
-from isdu_bids.masking.brain import combined_echoes, without_unreliable_rim
-from isdu_bids.masking.morphology import BoolArray, fill_holes, largest_component
+from isdu_bids.masking.brain import combined_echoes, trimmed_brain
+from isdu_bids.masking.morphology import BoolArray
 from isdu_bids.masking.surface import FloatArray
 
 #: Least edge of what the network sees. It stretches every volume to a cube, so a slab would turn
@@ -66,10 +66,8 @@ def deepbet_mask(
     padded = np.pad(upright, [(width, width) for width in widths])
     inner = tuple(slice(w, w + n) for w, n in zip(widths, upright.shape, strict=True))
     found = np.flip(_brain_probability(padded)[inner] > probability, flips)
-    brain = fill_holes(largest_component(found.transpose(np.argsort(axes))))
-    if not brain.any():
-        raise DataError("deepbet found no brain in the magnitude; give a mask (--mask-pattern)")
-    return without_unreliable_rim(brain, quality, threshold, voxel_size_mm)
+    found = found.transpose(np.argsort(axes))
+    return trimmed_brain(found, "deepbet", quality, threshold, voxel_size_mm)
 
 
 def _brain_probability(image: FloatArray) -> FloatArray:

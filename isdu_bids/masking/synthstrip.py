@@ -23,12 +23,12 @@ from torch import nn
 
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.geometry import ras_axes
-from isdu_bids.masking.brain import combined_echoes, without_unreliable_rim
-from isdu_bids.masking.morphology import BoolArray, fill_holes, largest_component
+from isdu_bids.masking.brain import combined_echoes, trimmed_brain
+from isdu_bids.masking.morphology import BoolArray
 from isdu_bids.masking.surface import FloatArray
 from isdu_bids.packaged import find_weights
-from isdu_bids.segmentation.conform import axis_positions, interpolated
-from isdu_bids.segmentation.synthseg import in_slabs, on_rows
+from isdu_bids.physics.planes import in_slabs, on_planes
+from isdu_bids.physics.resampling import axis_positions, interpolated
 
 SYNTHSTRIP_FILE = "synthstrip.1.pt"
 #: SHA-256 of the file that FreeSurfer distributes.
@@ -67,7 +67,7 @@ class SynthStrip(nn.Module):
         x = image
         skips = []
         for level in self.encoder:
-            skips.append(in_slabs(partial(on_rows, level, x), x.shape[2], _HALO))
+            skips.append(in_slabs(partial(on_planes, level, x), x.shape[2], _HALO))
             x = F.max_pool3d(skips[-1], 2)
         x = self.decoder[0](x)
         for level in [*self.decoder[1:], self.remaining]:
@@ -170,11 +170,8 @@ def synthstrip_mask(
     if affine is None:
         raise UsageError("the mask 'synthstrip' needs the affine, to know which way the axes point")
     network = load_synthstrip(find_synthstrip(weights))
-    inside = _distance_mm(network, image, voxel_size_mm, affine) < border_mm
-    brain = fill_holes(largest_component(inside))
-    if not brain.any():
-        raise DataError("SynthStrip found no brain in the magnitude; give a mask (--mask-pattern)")
-    return without_unreliable_rim(brain, quality, threshold, voxel_size_mm)
+    found = _distance_mm(network, image, voxel_size_mm, affine) < border_mm
+    return trimmed_brain(found, "SynthStrip", quality, threshold, voxel_size_mm)
 
 
 @torch.inference_mode()

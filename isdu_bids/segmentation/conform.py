@@ -5,7 +5,6 @@ The steps are those of SynthSeg (Billot et al. 2023, doi:10.1016/j.media.2023.10
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from isdu_bids.errors import DataError
 from isdu_bids.geometry import ras_axes, voxel_size_mm
+from isdu_bids.physics.resampling import axis_positions, interpolated
 
 #: Voxel sizes this close to 1 mm are left as they are.
 TOLERANCE_MM = 0.05
@@ -112,37 +112,6 @@ def conform(
     image = interpolated(torch.from_numpy(array).permute(*axes), there)
     padded, inner = _padded(_scaled(image), smallest)
     return Conformed(padded, inner, axes, back, float(np.prod(edges_mm / factors)))
-
-
-def interpolated(volume: torch.Tensor, positions: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Sample a volume linearly at one row of positions per axis; edges continue outside."""
-    for axis, row in enumerate(positions):
-        last = volume.shape[axis] - 1
-        row = row.to(volume.device).clamp(0, last)
-        low = row.floor().long()
-        fraction = (row - low).to(volume.dtype).reshape([-1 if a == axis else 1 for a in range(3)])
-        below = volume.index_select(axis, low)
-        volume = below.lerp_(volume.index_select(axis, (low + 1).clamp(max=last)), fraction)
-    return volume
-
-
-def axis_positions(n: int, factor: float, reverse: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Place new voxels in units of the old ones, and old voxels in units of the new ones.
-
-    Both grids begin at the same outer edge, so the first new centre is at (1 - f) / 2f.
-
-    Parameters
-    ----------
-    n, factor
-        Old voxels, and the size of an old voxel in units of a new one.
-    reverse
-        Whether the new voxels run the other way.
-    """
-    start = (1 - factor) / (2 * factor)
-    m = int(np.ceil(n * factor))
-    there = start + torch.arange(m, dtype=torch.float64) / factor
-    back = (torch.arange(n, dtype=torch.float64) - start) * factor
-    return (there.flip(0), m - 1 - back) if reverse else (there, back)
 
 
 def _scaled(image: torch.Tensor) -> torch.Tensor:

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from isdu_bids.physics.planes import in_slabs
 from isdu_bids.segmentation.labels import SCORED, SYNTHSEG_LABELS
-from isdu_bids.segmentation.synthseg import in_slabs
 
 #: Edge of the box around the labels that the network sees (voxels of 1 mm).
 EDGE_VOXELS = 224

@@ -6,15 +6,13 @@ doi:10.1073/pnas.2216399120).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-#: Planes of a level computed at once: a whole head at full width would need 7 GB.
-SLAB_PLANES = 32
+from isdu_bids.physics.planes import in_slabs, on_planes, split_planes
 
 
 class UNet(nn.Module):
@@ -64,42 +62,15 @@ class UNet(nn.Module):
         skips: list[torch.Tensor | None] = []
         *above, (bottom, bottom_norm) = zip(self.down, self.down_norms, strict=True)
         for level, (block, norm) in enumerate(above):
-            features = in_slabs(partial(on_rows, block, x), x.shape[2], self.halo)
+            features = in_slabs(partial(on_planes, block, x), x.shape[2], self.halo)
             skips.append(features if level >= self.unskipped else None)
-            parts = features.split(SLAB_PLANES, dim=2)
-            x = torch.cat([F.max_pool3d(norm(part), 2) for part in parts], dim=2)
+            x = torch.cat([F.max_pool3d(norm(p), 2) for p in split_planes(features)], dim=2)
         x = bottom_norm(bottom(x))
         for block, norm in zip(self.up, self.up_norms, strict=True):
             skip = skips.pop()
             stage = nn.Sequential(block, norm, nn.Identity() if skips else self.likelihood)
             x = in_slabs(partial(_upwards, stage, x, skip), 2 * x.shape[2], self.halo)
         return x
-
-
-def in_slabs(compute: Callable[[slice], torch.Tensor], planes: int, halo: int) -> torch.Tensor:
-    """Join what ``compute`` makes of slabs with a margin, which is then cut off: exact.
-
-    Parameters
-    ----------
-    compute
-        Result ``(b, c, x, y, z)`` for some of the planes along x.
-    planes
-        How many there are.
-    halo
-        Planes beyond a slab that its result depends on, or more.
-    """
-    if planes <= SLAB_PLANES:
-        return compute(slice(0, planes))
-    joined: torch.Tensor | None = None
-    for start in range(0, planes, SLAB_PLANES):
-        stop = min(start + SLAB_PLANES, planes)
-        low, high = max(start - halo, 0), min(stop + halo, planes)
-        slab = compute(slice(low, high))[:, :, start - low : stop - low]
-        if joined is None:
-            joined = slab.new_empty((*slab.shape[:2], planes, *slab.shape[3:]))
-        joined[:, :, start:stop] = slab
-    assert joined is not None
-    return joined
 
 
 def _block(in_channels: int, channels: int, kernel: int) -> nn.Sequential:
@@ -114,11 +85,6 @@ def _block(in_channels: int, channels: int, kernel: int) -> nn.Sequential:
 
 def _norm(channels: int) -> nn.BatchNorm3d:
     return nn.BatchNorm3d(channels, eps=1e-3)
-
-
-def on_rows(block: nn.Module, x: torch.Tensor, rows: slice) -> torch.Tensor:
-    """Compute a block on some planes along x."""
-    return block(x[:, :, rows])
 
 
 def _upwards(

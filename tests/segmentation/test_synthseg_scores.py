@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isdu_bids.errors import DataError
-from isdu_bids.segmentation import synthseg
+from isdu_bids.physics import planes
 from isdu_bids.segmentation.keras_weights import load_scores
 from isdu_bids.segmentation.labels import SCORED, SYNTHSEG_LABELS
 from isdu_bids.segmentation.scores import ScoreNet, predicted_scores
@@ -20,7 +20,7 @@ QC = DATA / "synthseg_qc_tiny.h5"
 @pytest.mark.parametrize("slab_planes", [32, 4])
 @torch.inference_mode()
 def test_equal_to_keras(slab_planes, monkeypatch):
-    monkeypatch.setattr(synthseg, "SLAB_PLANES", slab_planes)
+    monkeypatch.setattr(planes, "SLAB_PLANES", slab_planes)
     expected = np.load(DATA / "synthseg_qc_tiny.npz")
     one_hot = torch.from_numpy(np.eye(9, dtype=bool)[expected["groups"]]).movedim(-1, 0)[None]
     scores = load_scores(QC)(one_hot)[0].numpy()

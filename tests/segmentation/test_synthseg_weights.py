@@ -10,6 +10,7 @@ import torch
 
 from isdu_bids.errors import DataError
 from isdu_bids.packaged import find_weights
+from isdu_bids.physics import planes
 from isdu_bids.segmentation import keras_weights, synthseg
 from isdu_bids.segmentation.keras_weights import DEFAULT_FILE, load_synthseg
 from isdu_bids.segmentation.labels import SYNTHSEG_LABELS
@@ -38,7 +39,7 @@ def changed(tmp_path):
 @pytest.mark.parametrize("slab_planes", [32, 8])
 @torch.inference_mode()
 def test_equal_to_keras(name, slab_planes, monkeypatch):
-    monkeypatch.setattr(synthseg, "SLAB_PLANES", slab_planes)
+    monkeypatch.setattr(planes, "SLAB_PLANES", slab_planes)
     weights = load_synthseg(DATA / f"synthseg_{name}_tiny.h5")
     expected = np.load(DATA / f"synthseg_{name}_tiny.npz")
     image = torch.from_numpy(expected["image"] / np.float32(255))[None, None]
