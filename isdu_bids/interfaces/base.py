@@ -15,6 +15,12 @@ from nipype.interfaces.base import SimpleInterface
 from isdu_bids.images import save_volume
 
 
+def combined_magnitude(echoes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Root of the sum of squares over the echoes ``(echo, x, y, z)``."""
+    combined: npt.NDArray[Any] = np.sqrt((echoes**2).sum(axis=0))
+    return combined
+
+
 @dataclass
 class Notes:
     """What a step has to say to the report, the methods text and the sidecars.

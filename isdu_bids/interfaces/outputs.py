@@ -23,7 +23,7 @@ from isdu_bids.bids.layout import figure_folder, summary_path
 from isdu_bids.bids.outputs import remove_outdated, write_output
 from isdu_bids.bids.sidecar import write_json
 from isdu_bids.geometry import voxel_size_mm
-from isdu_bids.interfaces.base import Notes, Step
+from isdu_bids.interfaces.base import Notes, Step, combined_magnitude
 from isdu_bids.quality.measures import measure_scan
 from isdu_bids.quality.segmentation import measure_segmentation
 from isdu_bids.reports.figures import ScanFigures, draw_figures
@@ -168,7 +168,7 @@ class WriteDerivatives(Step):
         notes.flags += inputs.flags if isdefined(inputs.flags) else []
         maps = _arrays(inputs)
         affine = images.load_volume(inputs.chi_ppm).affine
-        combined = np.sqrt((maps["magnitude"] ** 2).sum(axis=0))
+        combined = combined_magnitude(maps["magnitude"])
 
         written: list[Path] = []
 

@@ -20,7 +20,7 @@ from isdu_bids.bids.labels import label_meaning
 from isdu_bids.bids.sidecar import finite, write_json
 from isdu_bids.errors import DataError, IsduError
 from isdu_bids.geometry import voxel_size_mm
-from isdu_bids.interfaces.base import Step
+from isdu_bids.interfaces.base import Step, combined_magnitude
 from isdu_bids.segmentation.choose import load_network
 from isdu_bids.segmentation.keras_weights import load_scores
 from isdu_bids.segmentation.segment import segment
@@ -78,7 +78,7 @@ class SegmentMagnitude(Step):
         self._note(runtime, [(text, "")], segmentation="user", segmentation_file=str(path))
 
     def _find_labels(self, runtime: Any, magnitude: images.Volume) -> None:
-        combined = np.sqrt((magnitude.data**2).sum(axis=0))
+        combined = combined_magnitude(magnitude.data)
         chosen = load_network(self.inputs.method, Path(self.inputs.weights))
         judged = isdefined(self.inputs.judge)
         result = segment(

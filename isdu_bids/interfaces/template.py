@@ -21,7 +21,7 @@ from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.layout import figure_folder
 from isdu_bids.bids.outputs import output_path, remove_outdated, transform_path, write_output
 from isdu_bids.bids.sidecar import write_json
-from isdu_bids.interfaces.base import Step
+from isdu_bids.interfaces.base import Step, combined_magnitude
 from isdu_bids.quality.template import measure_template
 from isdu_bids.reports.template import draw_template_figure, template_figure_path
 from isdu_bids.template.find import Template
@@ -95,7 +95,7 @@ class RegisterTemplate(Step):
         magnitude = images.load_stack([inputs.magnitude])
         affine = magnitude.affine
         combined = images.save_volume(
-            np.sqrt((magnitude.data**2).sum(axis=0)), affine, folder / "combined.nii"
+            combined_magnitude(magnitude.data), affine, folder / "combined.nii"
         )
         moving = skull_stripped(combined, Path(inputs.brain_mask), folder / "moving.nii")
         fixed = skull_stripped(template.fixed.t1w, template.fixed.mask, folder / "fixed.nii")
