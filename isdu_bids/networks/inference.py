@@ -246,7 +246,7 @@ def _run(
         with torch.autocast(field.device.type, slabs.dtype, slabs.dtype != torch.float32):
             return denoiser(state)
 
-    *_, last = network.iterate(field[None, None], mask[None, None].float(), kernel, denoise)
+    *_, last = network.iterate(field[None, None], mask[None, None].float(), kernel, denoise=denoise)
     return last.consistent[0, 0]
 
 

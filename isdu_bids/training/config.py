@@ -39,6 +39,8 @@ class TrainingConfig:
         ``masked`` or ``paper``, see `isdu_bids.training.losses`.
     gradient_clip
         Largest gradient norm.
+    lambda_rate
+        Factor on the learning rate of the lambdas, which are few and far from their values.
     average_decay
         Of the exponential moving average of the weights, which is what is validated and saved; 0
         saves the last weights.
@@ -64,6 +66,7 @@ class TrainingConfig:
     decay_steps: int = 1_000
     loss: str = "masked"
     gradient_clip: float = 1.0
+    lambda_rate: float = 1.0
     average_decay: float = 0.0
     subset_batches: int = 0
     patience: int = 0
@@ -91,6 +94,9 @@ class TrainingConfig:
         for name, least in lowest.items():
             if (value := getattr(self, name)) < least:
                 raise UsageError(f"{name} = {value}: it must be at least {least}")
+        told = isinstance(self.patches, PatchSettings) and self.patches.noise_level_ppm[1] > 0
+        if self.architecture.noise_input and not told:
+            raise UsageError("noise_input needs patches of known noise: set noise_level_ppm")
         if self.subset_batches and not isinstance(self.patches, PatchSetSettings):
             raise UsageError("subset_batches needs a fixed set: set sampling = 'overlapping'")
 

@@ -152,8 +152,7 @@ def training_step(
     """One Adam step; returns the loss."""
     # the last steps see the statistics that inference will use, not those of one image
     state.network.train(state.step < config.steps - config.decay_steps)
-    for group in state.optimiser.param_groups:
-        group["lr"] = learning_rate(config, state.step)
+    state.set_learning_rate(learning_rate(config, state.step))
     with torch.autocast(image.device.type, torch.bfloat16):
         logits = state.network.folded_logits(image[None, None])
     # every other plane in turn: the loss, not the network, would take most of the time

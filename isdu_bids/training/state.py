@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -55,17 +55,33 @@ class TrainingState(Generic[Network]):
         return cast(Network, self.average.module)
 
     @classmethod
-    def new(cls, config: Recipe, network: Network, device: str) -> TrainingState[Network]:
-        """State before the first step."""
+    def new(
+        cls,
+        config: Recipe,
+        network: Network,
+        device: str,
+        groups: Sequence[Mapping[str, Any]] | None = None,
+    ) -> TrainingState[Network]:
+        """State before the first step.
+
+        ``groups``, by default all parameters in one, have ``params`` and the ``factor`` of their
+        learning rate.
+        """
         average = AveragedModel(
             network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay), use_buffers=True
         )
-        optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+        groups = groups or [{"params": list(network.parameters()), "factor": 1.0}]
+        optimiser = torch.optim.Adam([dict(group) for group in groups], lr=config.learning_rate)
         generator = torch.Generator(device).manual_seed(config.seed)
         if not is_first():  # the first draws what a process alone would draw
             generator = derived_generator(config.seed, "process", rank(), device=device)
             torch.manual_seed(generator.initial_seed())
         return cls(network, average, optimiser, generator)
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Set the rate of the next step; each group takes its multiple of it."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group.get("factor", 1.0)  # older files have none
 
     def descend(self, loss: torch.Tensor, gradient_clip: float) -> float:
         """Make one Adam step and return the loss, both averaged over the processes."""

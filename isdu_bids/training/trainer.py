@@ -6,7 +6,9 @@ import csv
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -68,7 +70,8 @@ def train(
     """
     keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
-    state = TrainingState.new(config, new_network(config, device, warm_start), device)
+    network = new_network(config, device, warm_start)
+    state = TrainingState.new(config, network, device, parameter_groups(config, network))
     if (folder / STATE_FILE).exists():
         state.restore(folder / STATE_FILE, config)
     if is_finished(state, config):
@@ -118,6 +121,17 @@ def new_network(config: TrainingConfig, device: str, warm_start: Path | None) ->
     return network
 
 
+def parameter_groups(config: TrainingConfig, network: ISDUQSMNet) -> list[dict[str, Any]]:
+    """Weights of the convolutions, and what steers the data consistency, at a rate of its own."""
+    denoisers = list(network.denoisers.parameters())
+    known = {id(parameter) for parameter in denoisers}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in known]
+    return [
+        {"params": denoisers, "factor": 1.0},
+        {"params": others, "factor": config.lambda_rate},
+    ]
+
+
 def copy_first_iteration(trained: ISDUQSMNet, network: ISDUQSMNet) -> None:
     """Start every iteration from the first denoiser of a trained network."""
     for denoiser in network.denoisers:
@@ -131,27 +145,44 @@ def training_step(
     """One Adam step; returns the loss."""
     # The last steps see the statistics that inference will use, not those of one patch.
     state.network.train(state.step < config.steps - config.decay_steps)
-    for group in state.optimiser.param_groups:
-        group["lr"] = learning_rate(config, state.step)
-    field, mask, target, kernel = stack(patches, config.architecture)
-    with torch.autocast(field.device.type, torch.bfloat16, enabled=config.half_precision):
-        chi = state.network(field, mask, kernel).float()
+    state.set_learning_rate(learning_rate(config, state.step))
+    batch = stack(patches, config.architecture)
+    device = batch.field_ppm.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=config.half_precision):
+        chi = batch.inverted_by(state.network).float()
+    compared = (chi, batch.chi_ppm, batch.mask, batch.kernel)
     if config.loss == "paper":
-        loss = paper_loss(chi, target, mask, kernel, field)
+        loss = paper_loss(*compared, batch.field_ppm)
     else:
-        loss = susceptibility_loss(chi, target, mask, kernel)
+        loss = susceptibility_loss(*compared)
     return state.descend(loss, config.gradient_clip)
 
 
-def stack(patches: Sequence[Patch], architecture: Architecture) -> tuple[torch.Tensor, ...]:
-    """Field, mask, chi and kernel of a batch, ``(batch, 1, x, y, z)``."""
+@dataclass(frozen=True)
+class Batch:
+    """Patches side by side, ``(batch, 1, x, y, z)``."""
+
+    field_ppm: torch.Tensor
+    mask: torch.Tensor
+    chi_ppm: torch.Tensor
+    kernel: torch.Tensor
+    field_sd_ppm: torch.Tensor | None
+
+    def inverted_by(self, network: ISDUQSMNet) -> torch.Tensor:
+        """Return what a network makes of the fields."""
+        return network(self.field_ppm, self.mask, self.kernel, self.field_sd_ppm)
+
+
+def stack(patches: Sequence[Patch], architecture: Architecture) -> Batch:
+    """Batch of patches, with the dipole kernel as the architecture defines it at k = 0."""
     field, mask, chi = (
         torch.stack([getattr(patch, name) for patch in patches])
         for name in ("field_ppm", "mask", "chi_ppm")
     )
+    field_sds = [patch.field_sd_ppm for patch in patches if patch.field_sd_ppm is not None]
     kernel = torch.stack([patch.kernel for patch in patches])[:, None]
     kernel[..., 0, 0, 0] = architecture.dc_value
-    return field, mask, chi, kernel
+    return Batch(field, mask, chi, kernel, torch.stack(field_sds) if field_sds else None)
 
 
 @torch.no_grad()
@@ -160,9 +191,9 @@ def validation_nrmse(network: ISDUQSMNet, patches: Sequence[Patch]) -> float:
     network.eval()
     errors = []
     for patch in patches:
-        field, mask, truth, kernel = stack([patch], network.architecture)
-        inside = mask > 0
-        error, truth = (network(field, mask, kernel) - truth)[inside], truth[inside]
+        batch = stack([patch], network.architecture)
+        inside, truth = batch.mask > 0, batch.chi_ppm
+        error, truth = (batch.inverted_by(network) - truth)[inside], truth[inside]
         errors.append(100 * float(error.std() / truth.std().clamp(min=1e-4)))
     return sum(errors) / len(errors)
 
