@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from isdu_bids.networks.stages import Stage, folded
+
 
 class ResidualBlock(nn.Module):
     """conv - norm - ReLU - dropout - conv - norm, plus the identity, ReLU."""
@@ -26,3 +28,13 @@ class ResidualBlock(nn.Module):
 def conv(inputs: int, outputs: int, size: int) -> nn.Conv3d:
     """Convolution without bias that keeps the shape."""
     return nn.Conv3d(inputs, outputs, size, padding=size // 2, bias=False)
+
+
+def block_stages(blocks: nn.Sequential) -> list[Stage]:
+    """Inference form of residual blocks, batch norm folded."""
+    stages = []
+    for block in blocks:
+        assert isinstance(block, ResidualBlock)
+        stages.append(folded(block.conv1, block.bn1, opens_skip=True))
+        stages.append(folded(block.conv2, block.bn2, closes_skip=True))
+    return stages

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from isdu_bids.errors import UsageError
-from isdu_bids.networks.blocks import ResidualBlock, conv
+from isdu_bids.networks.blocks import ResidualBlock, block_stages, conv
 from isdu_bids.networks.multiscale import MultiScale
 from isdu_bids.networks.stages import Stage, folded
 
@@ -67,12 +67,8 @@ class WideResNet(nn.Module):
 
     def stages(self) -> list[Stage]:
         """Inference form, batch norm folded."""
-        stages = [folded(self.head)]
-        for block in self.blocks:
-            assert isinstance(block, ResidualBlock)
-            stages.append(folded(block.conv1, block.bn1, opens_skip=True))
-            stages.append(folded(block.conv2, block.bn2, closes_skip=True))
-        return [*stages, folded(self.tail1), folded(self.tail2), folded(self.tail3, relu=False)]
+        tail = folded(self.tail1), folded(self.tail2), folded(self.tail3, relu=False)
+        return [folded(self.head), *block_stages(self.blocks), *tail]
 
 
 class SimpleCNN(nn.Module):
@@ -180,11 +176,6 @@ def build_denoiser(kind: str, channels: int, **options: Any) -> nn.Module:
     if unknown := [name for name in options if name not in known]:
         raise UsageError(f"denoiser {kind!r} has no option {unknown[0]!r}")
     return DENOISERS[kind](channels, **options)
-
-
-def stages_of(denoiser: nn.Module) -> list[Stage] | None:
-    """Inference form of a trained denoiser, or ``None`` for one that changes resolution."""
-    return denoiser.stages() if isinstance(denoiser, WideResNet | SimpleCNN) else None
 
 
 def _double(inputs: int, outputs: int, size: int, slope: float) -> nn.Sequential:

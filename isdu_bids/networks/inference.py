@@ -14,9 +14,9 @@ import torch.nn.functional as F
 
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.networks.choices import GRIDS, PRECISIONS
-from isdu_bids.networks.denoisers import stages_of
+from isdu_bids.networks.forms import Pyramid, inference_form
 from isdu_bids.networks.grids import isotropic_grid
-from isdu_bids.networks.slabs import Active, Slabs, run_stages
+from isdu_bids.networks.slabs import Active, Slabs
 from isdu_bids.networks.unrolled import ISDUQSMNet
 from isdu_bids.networks.weights import DEFAULT_WEIGHTS, Weights, load_weights
 from isdu_bids.physics.dipole import dipole_kernel
@@ -201,9 +201,10 @@ def _on_native_grid(
 
 def _margin_voxels(network: ISDUQSMNet, slabs: Slabs) -> int:
     """Room for what the denoisers make of the mask's surroundings."""
-    stages = [stages_of(denoiser) for denoiser in network.denoisers]
+    needed = _needed(network)
+    forms = [inference_form(denoiser) for denoiser in network.denoisers]
     # a U-Net sees everything; 16 voxels are its coarsest one
-    reach = max(sum(stage.reach for stage in those) if those else 16 for those in stages)
+    reach = max(form.reach(needed) if form else 16 for form in forms)
     return max(MARGIN_VOXELS, min(reach, slabs.max_reach_voxels or reach))
 
 
@@ -238,16 +239,24 @@ def _run(
     net = network.architecture
     active = Active(mask, slabs)
     background = field.new_full((net.channels,), -net.chi_mean_ppm / net.chi_std_ppm)
+    if net.noise_input:
+        background = torch.cat([background, background.new_zeros(1)])
 
     def denoise(index: int, state: torch.Tensor) -> torch.Tensor:
         denoiser = network.denoisers[index]
-        if stages := stages_of(denoiser):
-            return run_stages(stages, state[0], background, active)[None]
+        form = inference_form(denoiser)
+        if form and not (slabs.whole and isinstance(form, Pyramid)):
+            return form.run(state[0], background, active, _needed(network))[None]
         with torch.autocast(field.device.type, slabs.dtype, slabs.dtype != torch.float32):
             return denoiser(state)
 
     *_, last = network.iterate(field[None, None], mask[None, None].float(), kernel, denoise=denoise)
     return last.consistent[0, 0]
+
+
+def _needed(network: ISDUQSMNet) -> int | None:
+    """Voxels around the mask where the output of a denoiser counts; ``None``: everywhere."""
+    return 0 if network.architecture.masked_prior else None
 
 
 def check_finite(field_ppm: torch.Tensor, mask: torch.Tensor) -> None:

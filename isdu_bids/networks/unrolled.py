@@ -59,6 +59,8 @@ class Architecture:
     solve_first
         Whether the first denoiser starts from the least-squares solution
         ``argmin_x ||D x - y||^2 + lambda_0 ||x||^2`` instead of ``D y``.
+    masked_prior
+        Whether what a denoiser proposes outside the mask is replaced by zero.
     chi_mean_ppm, chi_std_ppm
         Normalisation around each denoiser, from the training labels.
     dc_value
@@ -76,6 +78,7 @@ class Architecture:
     channels: int = 2
     noise_input: bool = False
     solve_first: bool = False
+    masked_prior: bool = False
     chi_mean_ppm: float = 0.0
     chi_std_ppm: float = 0.03
     dc_value: float = 0.0
@@ -187,6 +190,8 @@ class ISDUQSMNet(nn.Module):
                 seen = torch.cat([seen, noise.log_map], dim=1)
             proposal = denoise(index, seen) if denoise else self.denoisers[index](seen)
             denoised = proposal * net.chi_std_ppm + net.chi_mean_ppm
+            if net.masked_prior:
+                denoised = denoised * mask
             weight = self.lambdas[index]
             if net.noise_input:
                 weight = weight * noise.powers(self.noise_powers[index])
