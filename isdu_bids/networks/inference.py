@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -38,6 +38,7 @@ def isdu(
     voxel_size_mm: Sequence[float],
     b0_direction: Sequence[float],
     weights: str | Path | Weights = DEFAULT_WEIGHTS,
+    field_sd_ppm: torch.Tensor | float | None = None,
     grid: str = "auto",
     precision: str = "single",
     crop: bool = True,
@@ -52,6 +53,9 @@ def isdu(
         Geometry in voxel axes.
     weights
         Loaded weights, a packaged name or a path.
+    field_sd_ppm
+        Standard deviation of the field, a map or one number; needed by networks with noise input,
+        and without effect on others.
     grid
         ``native``; ``resampled`` to isotropic voxels of the finest edge; ``aligned``: also turned
         so that B0 is along the last axis; ``auto`` as `auto_grid` says.
@@ -72,49 +76,50 @@ def isdu(
     DataError
         If the field is not finite inside the mask.
     UsageError
-        For an unknown grid or precision.
+        For an unknown grid or precision, or a network that needs ``field_sd_ppm``.
     """
     loaded = weights if isinstance(weights, Weights) else cached_weights(str(weights))
     check_finite(field_ppm, mask)
+    if loaded.network.architecture.noise_input and field_sd_ppm is None:
+        raise UsageError(
+            f"weights {loaded.name} need the field's standard deviation; give it (--field-sd)"
+        )
     slabs = _slabs(precision, crop, field_ppm.device)
     grid = chosen_grid(grid, loaded, voxel_size_mm, b0_direction)
+    mask = mask.bool()
+    field = torch.where(mask, field_ppm.float(), 0.0)
+    sd = torch.as_tensor(0.0 if field_sd_ppm is None else field_sd_ppm, device=field.device)
+    scan = _Scan(field, mask, sd.float().expand_as(field), voxel_size_mm, b0_direction)
+    # networks have mostly seen B0 near the last axis, and changing axes costs nothing
     steepest = int(np.argmax(np.abs(b0_direction)))
-    if steepest != 2:
-        # networks have mostly seen B0 near the last axis, and changing axes costs nothing
+    turned = scan.with_last_axis(steepest)
+    if grid == "native" or not bool(mask.any()):
+        chi = _on_native_grid(loaded.network, turned, slabs)
+    else:
+        chi = _on_other_grid(loaded.network, turned, slabs, aligned=grid == "aligned")
+    return chi.transpose(steepest, 2)
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """What a network is given, on some grid."""
+
+    field: torch.Tensor
+    mask: torch.Tensor
+    field_sd: torch.Tensor
+    voxel_size_mm: Sequence[float]
+    b0_direction: Sequence[float]
+
+    def with_last_axis(self, axis: int) -> _Scan:
+        """Exchange an axis with the last one."""
 
         def swapped(triple: Sequence[float]) -> list[float]:
             values = list(triple)
-            values[steepest], values[2] = values[2], values[steepest]
+            values[axis], values[2] = values[2], values[axis]
             return values
 
-        return isdu(
-            field_ppm.transpose(steepest, 2),
-            mask.transpose(steepest, 2),
-            voxel_size_mm=swapped(voxel_size_mm),
-            b0_direction=swapped(b0_direction),
-            weights=loaded,
-            grid=grid,
-            precision=precision,
-            crop=crop,
-        ).transpose(steepest, 2)
-    mask = mask.bool()
-    field = torch.where(mask, field_ppm.float(), 0.0)
-    if grid == "native" or not bool(mask.any()):
-        return _on_native_grid(loaded.network, field, mask, voxel_size_mm, b0_direction, slabs)
-    native_mask = mask.cpu().numpy()
-    other = isotropic_grid(
-        native_mask, voxel_size_mm, b0_direction, min(voxel_size_mm), aligned=grid == "aligned"
-    )
-    pulled, inside = other.pull(field.cpu().numpy(), native_mask)
-    chi = _on_native_grid(
-        loaded.network,
-        torch.from_numpy(pulled).to(field.device),
-        torch.from_numpy(inside).to(field.device),
-        (other.spacing_mm,) * 3,
-        other.b0_direction,
-        slabs,
-    )
-    return torch.from_numpy(other.push(chi.cpu().numpy(), inside, native_mask)).to(field.device)
+        field, mask, sd = (v.transpose(axis, 2) for v in (self.field, self.mask, self.field_sd))
+        return _Scan(field, mask, sd, swapped(self.voxel_size_mm), swapped(self.b0_direction))
 
 
 def chosen_grid(
@@ -167,34 +172,43 @@ def _first_planes(device: torch.device) -> int:
     return 64 if device.type == "cuda" else 8
 
 
-def _on_native_grid(
-    network: ISDUQSMNet,
-    field: torch.Tensor,
-    mask: torch.Tensor,
-    voxel_size_mm: Sequence[float],
-    b0_direction: Sequence[float],
-    slabs: Slabs,
+def _on_other_grid(
+    network: ISDUQSMNet, scan: _Scan, slabs: Slabs, *, aligned: bool
 ) -> torch.Tensor:
+    """Resample to isotropic voxels of the finest edge, run, resample back."""
+    device, native_mask = scan.field.device, scan.mask.cpu().numpy()
+    edge = min(scan.voxel_size_mm)
+    grid = isotropic_grid(native_mask, scan.voxel_size_mm, scan.b0_direction, edge, aligned=aligned)
+    field, inside = grid.pull(scan.field.cpu().numpy(), native_mask)
+    field_sd, _ = grid.pull(scan.field_sd.cpu().numpy(), native_mask)
+    pulled, mask, sd = (torch.from_numpy(v).to(device) for v in (field, inside, field_sd))
+    other = _Scan(pulled, mask, sd, (grid.spacing_mm,) * 3, grid.b0_direction)
+    chi = _on_native_grid(network, other, slabs)
+    return torch.from_numpy(grid.push(chi.cpu().numpy(), inside, native_mask)).to(device)
+
+
+def _on_native_grid(network: ISDUQSMNet, scan: _Scan, slabs: Slabs) -> torch.Tensor:
     """Crop to the mask and a margin, run, put back."""
-    network = network.to(field.device)
-    box = (slice(None),) * 3 if slabs.whole else mask_box(mask)
+    device = scan.field.device
+    network = network.to(device)
+    box = (slice(None),) * 3 if slabs.whole else mask_box(scan.mask)
     margin = 0 if slabs.whole else _margin_voxels(network, slabs)
-    shape = tuple(n + 2 * margin for n in mask[box].shape)
+    shape = tuple(n + 2 * margin for n in scan.mask[box].shape)
     padded_shape = shape if slabs.whole else fast_shape(shape)
-
-    def padded(volume: torch.Tensor) -> torch.Tensor:
-        return pad_to(F.pad(volume[box], (margin,) * 6), padded_shape)
-
+    field, mask, field_sd = (
+        pad_to(F.pad(volume[box], (margin,) * 6), padded_shape)
+        for volume in (scan.field, scan.mask, scan.field_sd)
+    )
     kernel = dipole_kernel(
         padded_shape,
-        voxel_size_mm,
-        b0_direction,
+        scan.voxel_size_mm,
+        scan.b0_direction,
         dc_value=network.architecture.dc_value,
-        device=field.device,
+        device=device,
     )
-    chi = _in_memory(network, padded(field), padded(mask), kernel, slabs)
+    chi = _in_memory(network, field, mask, field_sd, kernel, slabs)
     inner = tuple(slice(margin, n - margin) for n in shape)
-    result = torch.zeros_like(field)
+    result = torch.zeros_like(scan.field)
     result[box] = chi[inner]
     return result
 
@@ -212,6 +226,7 @@ def _in_memory(
     network: ISDUQSMNet,
     field: torch.Tensor,
     mask: torch.Tensor,
+    field_sd: torch.Tensor,
     kernel: torch.Tensor,
     slabs: Slabs,
 ) -> torch.Tensor:
@@ -220,7 +235,7 @@ def _in_memory(
         try:
             # TF32 would cost three digits, other algorithms the same result twice
             with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-                return _run(network, field, mask, kernel, slabs)
+                return _run(network, field, mask, field_sd, kernel, slabs)
         except torch.cuda.OutOfMemoryError:
             if slabs.planes <= 8:
                 raise
@@ -233,6 +248,7 @@ def _run(
     network: ISDUQSMNet,
     field: torch.Tensor,
     mask: torch.Tensor,
+    field_sd: torch.Tensor,
     kernel: torch.Tensor,
     slabs: Slabs,
 ) -> torch.Tensor:
@@ -250,7 +266,9 @@ def _run(
         with torch.autocast(field.device.type, slabs.dtype, slabs.dtype != torch.float32):
             return denoiser(state)
 
-    *_, last = network.iterate(field[None, None], mask[None, None].float(), kernel, denoise=denoise)
+    *_, last = network.iterate(
+        field[None, None], mask[None, None].float(), kernel, field_sd[None, None], denoise
+    )
     return last.consistent[0, 0]
 
 
