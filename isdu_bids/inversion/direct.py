@@ -12,6 +12,9 @@ from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
 #: Zero field kept around the mask against wrap-around of the dipole's tails.
 MARGIN_MM = 24.0
 
+#: Dipole kernel below which a coefficient lies on the zero cone; rounding would decide its sign.
+ON_CONE = 1e-6
+
 
 def tkd(
     field_ppm: torch.Tensor,
@@ -25,6 +28,7 @@ def tkd(
 
     ``chi = F^-1 [F y / D_t]`` with ``D_t = D`` where ``|D| > t`` and ``t sign(D)`` elsewhere; the
     result is divided by the mean of ``D / D_t``, which corrects the systematic underestimation.
+    Coefficients on the zero cone, where D is 0 but for rounding, were not measured and stay 0.
 
     References
     ----------
@@ -32,8 +36,8 @@ def tkd(
     """
 
     def inverse(kernel: torch.Tensor) -> torch.Tensor:
-        truncated = torch.where(kernel < 0, -threshold, threshold)
-        weight = torch.where(kernel.abs() > threshold, 1 / kernel, 1 / truncated)
+        sign = torch.where(kernel.abs() > ON_CONE, kernel.sign(), 0.0)
+        weight = torch.where(kernel.abs() > threshold, 1 / kernel, sign / threshold)
         return weight / _spectrum_mean(kernel * weight)
 
     return _filtered(field_ppm, mask, voxel_size_mm, b0_direction, inverse)
