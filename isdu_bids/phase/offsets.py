@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from isdu_bids.echoes import need_echoes
 from isdu_bids.errors import DataError
 from isdu_bids.phase.romeo import unwrap_romeo
 from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
@@ -50,8 +51,7 @@ def phase_offset(
     ----------
     Eckstein et al. 2018, doi:10.1002/mrm.26963.
     """
-    if len(phase_rad) < 2:
-        raise DataError("phase-offset removal needs two echoes; switch it off for a single echo")
+    need_echoes("offset monopolar", len(phase_rad))
     weight = np.ones_like(phase_rad) if magnitude is None else magnitude
     product = weight[0] * weight[1] * np.exp(1j * (phase_rad[1] - phase_rad[0]))
     pooled = product if product.ndim == 3 else product.sum(axis=0)
@@ -132,10 +132,7 @@ def bipolar_offset(
     ----------
     Eckstein 2021, doi:10.34726/hss.2021.43447, p. 53.
     """
-    if len(phase_rad) < 3:
-        raise DataError(
-            "the bipolar correction needs three echoes; use monopolar offset removal or none"
-        )
+    need_echoes("offset bipolar", len(phase_rad))
     te1, te2, te3 = echo_times_s[:3]
     m, k = te1 / (te2 - te1), (te1 + te3) / te2
     f = (2 - k) * m - k

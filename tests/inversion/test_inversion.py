@@ -25,7 +25,8 @@ def smooth_chi(shape, size, generator):
     )
     chi = torch.zeros(shape)
     for _ in range(12):
-        centre, width = torch.rand(3, generator=generator) * 16 - 8, 3 + 2 * torch.rand(1, generator=generator)
+        centre = torch.rand(3, generator=generator) * 16 - 8
+        width = 3 + 2 * torch.rand(1, generator=generator)
         distance = sum((axis - c) ** 2 for axis, c in zip(grids, centre, strict=True))
         chi += 0.1 * torch.randn(1, generator=generator) * torch.exp(-distance / (2 * width**2))
     return chi
