@@ -45,7 +45,7 @@ def check_echo_times(echo_times_s: Sequence[float]) -> None:
             f"EchoTime is {times.max():g} s, which can only be milliseconds; BIDS wants seconds, "
             f"e.g. {times.max() / 1000:g}"
         )
-    if np.any(_gaps_us(times) < 1):
+    if np.any(_gaps_us(echo_times_s) < 1):
         raise DataError(
             f"EchoTime {list(echo_times_s)}: echo times must increase from echo to echo; "
             "check the echo entities and the EchoTime of each sidecar"
@@ -119,6 +119,6 @@ def need_echoes(choice: str, n_echoes: int) -> None:
         raise DataError(reason)
 
 
-def _gaps_us(echo_times_s: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _gaps_us(echo_times_s: Sequence[float]) -> npt.NDArray[np.float64]:
     """Gaps in whole microseconds, so that no limit hangs on the last bit of a number."""
     return np.rint(1e6 * np.diff(np.asarray(echo_times_s, float)))

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from isdu_bids.physics.dipole import dipole_kernel
-from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
+from isdu_bids.physics.dipole import convolve, dipole_kernel
+from isdu_bids.physics.padding import along
+from isdu_bids.physics.window import Window, in_voxels
 
 #: Zero field kept around the mask against wrap-around of the dipole's tails.
 MARGIN_MM = 24.0
@@ -75,7 +76,7 @@ def l2(
         for axis, (n, size) in enumerate(zip(shape, voxel_size_mm, strict=True)):
             frequency = (torch.fft.rfftfreq if axis == 2 else torch.fft.fftfreq)(n, device=device)
             difference = (2 - 2 * torch.cos(2 * torch.pi * frequency)) / size**2
-            total = total + difference.reshape([-1 if a == axis else 1 for a in range(3)])
+            total = total + along(difference, axis)
         return total
 
     def inverse(kernel: torch.Tensor) -> torch.Tensor:
@@ -95,15 +96,7 @@ def _filtered(
     inverse: Callable[[torch.Tensor], torch.Tensor],
 ) -> torch.Tensor:
     """Apply a k-space filter made from the dipole kernel, on the padded box of the mask."""
-    box = mask_box(mask)
-    inside = mask[box]
-    field = field_ppm[box].float() * inside
-    margin = [round(MARGIN_MM / size) for size in voxel_size_mm]
-    shape = fast_shape([n + m for n, m in zip(field.shape, margin, strict=True)])
-    kernel = dipole_kernel(shape, voxel_size_mm, b0_direction, device=field.device)
-    spectrum = torch.fft.rfftn(pad_to(field, shape)) * inverse(kernel)
-    chi = torch.fft.irfftn(spectrum, s=shape)
-    x, y, z = field.shape
-    result = torch.zeros_like(field_ppm, dtype=torch.float32)
-    result[box] = chi[:x, :y, :z] * inside
-    return result
+    window = Window.around(mask, in_voxels(MARGIN_MM, voxel_size_mm))
+    field = window.cut(torch.where(mask.bool(), field_ppm.float(), 0.0))
+    kernel = dipole_kernel(window.shape, voxel_size_mm, b0_direction, device=field.device)
+    return window.put_back(convolve(field, inverse(kernel))) * mask

@@ -81,7 +81,7 @@ def arlo(signals: FloatArray, times: FloatArray) -> FloatArray:
     ----------
     Pei et al. 2015, doi:10.1002/mrm.25137.
     """
-    if not evenly_spaced(times.ravel()):
+    if not evenly_spaced(times.ravel().tolist()):
         raise DataError("ARLO needs evenly spaced echoes; use loglinear or nonlinear")
     spacing = times[1] - times[0]
     first, middle, last = signals[:-2], signals[1:-1], signals[2:]

@@ -64,6 +64,16 @@ def test_direct_inversions_are_linear(name, generator):
     check_linear(operator, a, b, 1e-5)
 
 
+@pytest.mark.parametrize("name", list(INVERSION))
+def test_what_lies_outside_the_mask_does_not_matter(name, generator):
+    mask = ball((20, 20, 20), 8)
+    field = torch.randn((20, 20, 20), generator=generator)
+    geometry = {"voxel_size_mm": (1, 1, 1), "b0_direction": (0, 0, 1)}
+    clean, dirty = (torch.where(mask, field, outside) for outside in (0.0, torch.nan))
+    maps = [INVERSION[name](given, mask, **geometry) for given in (clean, dirty)]
+    assert torch.equal(*maps)
+
+
 @pytest.mark.parametrize("axes", [(0, 1), (0, 2), (1, 2)])
 @pytest.mark.parametrize("name", list(INVERSION))
 def test_turning_the_axes_turns_the_map(name, axes, generator):
