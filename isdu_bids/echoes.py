@@ -15,15 +15,13 @@ LATEST_ECHO_S = 0.5
 #: By how much gaps between echoes may differ and still count as even, relative to the smallest.
 EVEN_WITHIN = 0.02
 
-#: Echoes that a choice of a run needs at least, and what to choose where there are fewer.
-_NEEDS = {
-    "R2*": (3, "leave it out"),
-    "reference csf": (3, "use whole-mask"),  # which finds fluid by R2*
-    "offset bipolar": (3, "use monopolar"),
-    "offset monopolar": (2, "use none"),
-    "combination linear": (2, "use phase_snr"),
-    "combination nonlinear": (2, "use phase_snr"),
-}
+#: Fewest echoes that tell decay from noise, and a phase that alternates with the readout from the
+#: other two parameters of the phase.
+MIN_DECAY_ECHOES = 3
+MIN_BIPOLAR_ECHOES = 3
+
+#: Fewest echoes that tell a phase offset from the field.
+MIN_OFFSET_ECHOES = 2
 
 
 def check_echo_times(echo_times_s: Sequence[float]) -> None:
@@ -86,37 +84,22 @@ def spacing_flags(echo_times_s: Sequence[float]) -> tuple[str, ...]:
     return ("echo_missing",) if whole else ("echo_spacing_uneven",)
 
 
-def lack_of_echoes(choice: str, n_echoes: int) -> str | None:
-    """Say in one line why a scan has too few echoes for a choice; None where they suffice.
-
-    Parameters
-    ----------
-    choice
-        ``R2*``, or an option of the app with its value: ``offset bipolar``.
-    n_echoes
-        Of the scan.
-
-    Examples
-    --------
-    >>> lack_of_echoes("offset bipolar", 2)
-    'offset bipolar needs 3 echoes, the scan has 2; use monopolar'
-    """
-    needed, remedy = _NEEDS.get(choice, (1, ""))
-    if n_echoes >= needed:
-        return None
-    return f"{choice} needs {needed} echoes, the scan has {n_echoes}; {remedy}"
-
-
-def need_echoes(choice: str, n_echoes: int) -> None:
-    """Refuse a choice for which a scan has too few echoes.
+def need_echoes(n_echoes: int, needed: int, purpose: str, instead: str) -> None:
+    """Refuse a scan with too few echoes for a purpose.
 
     Raises
     ------
     DataError
-        With the remedy.
+        With what to do ``instead``.
+
+    Examples
+    --------
+    >>> need_echoes(2, MIN_DECAY_ECHOES, "R2*", "leave it out")
+    Traceback (most recent call last):
+    isdu_bids.errors.DataError: R2* needs 3 echoes, the scan has 2; leave it out
     """
-    if reason := lack_of_echoes(choice, n_echoes):
-        raise DataError(reason)
+    if n_echoes < needed:
+        raise DataError(f"{purpose} needs {needed} echoes, the scan has {n_echoes}; {instead}")
 
 
 def _gaps_us(echo_times_s: Sequence[float]) -> npt.NDArray[np.float64]:

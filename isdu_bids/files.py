@@ -93,7 +93,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def to_toml(values: Mapping[str, Any]) -> str:
-    """Render values as TOML, leaving out None, which TOML lacks.
+    """Render values as TOML; None is left out, and what TOML lacks becomes text.
 
     Examples
     --------
@@ -139,4 +139,4 @@ def _plain(value: Any) -> Any:
         return {str(k): _plain(v) for k, v in value.items() if v is not None}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return value if isinstance(value, bool | int | float | str) else str(value)

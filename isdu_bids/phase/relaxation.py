@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isdu_bids.echoes import evenly_spaced, need_echoes
+from isdu_bids.echoes import MIN_DECAY_ECHOES, evenly_spaced, need_echoes
 from isdu_bids.errors import DataError
 from isdu_bids.phase.wrapping import BoolArray, FloatArray
 from isdu_bids.registry import Method, Registry
@@ -54,7 +54,7 @@ def fit_relaxation(
     DataError
         With fewer than three echoes, or ``arlo`` on uneven spacing.
     """
-    need_echoes("R2*", len(magnitude))
+    need_echoes(len(magnitude), MIN_DECAY_ECHOES, "R2*", "switch it off")
     if method == "auto":
         method = relaxation_method(echo_times_s)
     signals = np.nan_to_num(magnitude[:, mask], posinf=0.0).astype(np.float32)

@@ -10,7 +10,7 @@ from nipype.interfaces.utility import Merge
 from nipype.pipeline import engine as pe
 
 from isdu_bids.bids.acquisition import Acquisition
-from isdu_bids.echoes import lack_of_echoes
+from isdu_bids.echoes import MIN_DECAY_ECHOES
 from isdu_bids.files import file_sha256
 from isdu_bids.geometry import Triple
 from isdu_bids.interfaces.chi import InvertField, MergePasses, ReferenceChi
@@ -210,7 +210,7 @@ def init_scan_wf(
     labels_from = _labels_from(acquisition, settings)
 
     relaxation = None
-    if not lack_of_echoes("R2*", len(echo_times_s)):
+    if len(echo_times_s) >= MIN_DECAY_ECHOES:
         relaxation = pe.Node(
             MapRelaxation(echo_times_s=echo_times_s, method=settings.relaxation),
             name="relaxation",
