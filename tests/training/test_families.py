@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from isdu_bids.cli.weights import describe
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.networks.families import FAMILIES, Family
 from isdu_bids.networks.unrolled import Architecture, ISDUQSMNet
@@ -60,6 +61,7 @@ def test_a_family_is_trained_saved_and_loaded(head, tmp_path):
     path = train(parse_task(RECIPE, "recipe"), [head], [head], tmp_path)
     weights = load_weights(path)
     assert weights.family == "direct"
+    assert f"weights  direct: {27 * 3 + 3 + 3 + 1} parameters" in describe(weights)
     assert isinstance(weights.network, Direct)
     assert weights.network.architecture.features == 3
     saved = torch.load(tmp_path / STATE_FILE, weights_only=True)["network"]
