@@ -22,10 +22,12 @@ from isdu_bids.training.patch_set import PatchSet, PatchSetSettings, scan_files
 from isdu_bids.training.patch_source import (
     VALIDATION_SEED,
     EpochsOfPatches,
+    Mixed,
     RandomSamples,
     ReusedPatches,
     mostly_brain,
 )
+from isdu_bids.training.processed_set import ProcessedPatches, processed_files
 from isdu_bids.training.recipe import pop_choice
 from isdu_bids.training.task import Draw, Task, Validation
 
@@ -51,6 +53,9 @@ class Inversion(Task[torch.nn.Module, Batch]):
         Batches per epoch, drawn anew for every epoch, of overlapping patches; 0 visits all.
     reuse
         How often each patch drawn on the fly is seen, turned by another symmetry each time.
+    processed_fraction, processed_heads
+        How many batches are cut out of heads that went through background removal, for networks
+        with noise input, and how many of these are simulated.
     """
 
     architecture: Any = field(default_factory=Architecture)
@@ -59,6 +64,8 @@ class Inversion(Task[torch.nn.Module, Batch]):
     lambda_rate: float = 1.0
     subset_batches: int = 0
     reuse: int = 1
+    processed_fraction: float = 0.0
+    processed_heads: int = 48
 
     FIXED: ClassVar[Sequence[str]] = ("sampling", "family", "architecture", "patches", "seed")
 
@@ -89,6 +96,8 @@ class Inversion(Task[torch.nn.Module, Batch]):
         told = isinstance(self.patches, PatchSettings) and self.patches.noise_level_ppm[1] > 0
         if getattr(self.architecture, "noise_input", False) and not told:
             raise UsageError("noise_input needs patches of known noise: set noise_level_ppm")
+        if self.processed_fraction and not told:
+            raise UsageError("processed_fraction mixes patches of known noise: set noise_level_ppm")
         if self.subset_batches and is_random:
             raise UsageError("subset_batches needs a fixed set: set sampling = 'overlapping'")
         if self.reuse > 1 and not is_random:
@@ -140,6 +149,10 @@ class Inversion(Task[torch.nn.Module, Batch]):
             draw = RandomSamples(draw_one, [head.to(device) for head in heads], self.batch_size)
             if self.reuse > 1:
                 draw = ReusedPatches(draw, self.reuse, self.seed)
+            if self.processed_fraction:
+                files = processed_files(heads, scans, self.processed_heads, self.seed)
+                others = ProcessedPatches(files, self.patches.size, self.batch_size)
+                draw = Mixed(draw, others, self.processed_fraction)
         return lambda step, generator: self._batch(draw(step, generator))
 
     def validation_batches(

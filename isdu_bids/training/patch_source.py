@@ -9,7 +9,7 @@ import torch
 
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.simulation.patches import Patch
-from isdu_bids.simulation.random_fields import derived_generator
+from isdu_bids.simulation.random_fields import derived_generator, happens
 from isdu_bids.simulation.symmetries import SYMMETRIES, turned
 from isdu_bids.training.distributed import n_processes, rank
 from isdu_bids.training.patch_set import PatchSet
@@ -127,6 +127,18 @@ class EpochsOfPatches:
         """Patches of the batch at a step; processes share out the batches of an epoch."""
         turn = step * n_processes() + rank()
         return [self.patches[index] for index in self.indices(turn)]
+
+
+class Mixed(Generic[Sample]):
+    """Batches of one source, and a fraction of another's."""
+
+    def __init__(self, usual: Draw[Sample], other: Draw[Sample], fraction: float) -> None:
+        self.usual, self.other, self.fraction = usual, other, fraction
+
+    def __call__(self, step: int, generator: torch.Generator) -> Sample:
+        """Batch of either source, at random."""
+        source = self.other if happens(self.fraction, generator) else self.usual
+        return source(step, generator)
 
 
 def mostly_brain(patches: PatchSet, n_patches: int) -> list[Patch]:
