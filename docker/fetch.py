@@ -63,14 +63,17 @@ def fetch(address: str, path: Path, sha256: str) -> None:
     path.write_bytes(content)
 
 
+def annex_key(size: int, sha256: str) -> str:
+    """Path of a file in FreeSurfer's archive: git-annex hashes its key into two folders."""
+    key = f"SHA256E-s{size}--{sha256}.0.h5"
+    digest = hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()
+    return f"{digest[:3]}/{digest[3:6]}/{key}/{key}"
+
+
 def fetch_synthseg(folder: Path, archive: str = FREESURFER) -> None:
     """Fetch SynthSeg's weights into ``folder/models``, as FreeSurfer has them."""
     for file, (size, sha256) in SYNTHSEG.items():
-        # git-annex names a file by size and checksum, and hashes that name into two folders
-        key = f"SHA256E-s{size}--{sha256}.0.h5"
-        digest = hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()
-        address = f"{archive}/{digest[:3]}/{digest[3:6]}/{key}/{key}"
-        fetch(address, folder / "models" / file, sha256)
+        fetch(f"{archive}/{annex_key(size, sha256)}", folder / "models" / file, sha256)
     (folder / "models" / "NOTICE").write_text(NOTICE)
 
 
