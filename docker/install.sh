@@ -24,7 +24,7 @@ dependencies() {
     esac
     install -r docker/requirements.txt
     if [ "$TEMPLATE" = 1 ]; then install --no-deps -r docker/requirements-template.txt; fi
-    # A fifth of what is installed is the packages' own tests, and headers for compilers.
+    # A sixth of what is installed is the packages' own tests, and headers for compilers.
     find "$home" -type d -name tests -prune -exec rm -r {} +
     rm -rf "$home"/lib/python3.*/site-packages/torch/include "$home"/lib/python3.*/site-packages/torch/test
 }
