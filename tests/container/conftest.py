@@ -51,9 +51,10 @@ def runner(command: list[str], bind: str, image: str) -> Run:
 
 def responds(*command: str) -> bool:
     """Whether a program is there, and its service too."""
-    return shutil.which(command[0]) is not None and not subprocess.run(
-        command, capture_output=True, check=False
-    ).returncode
+    return (
+        shutil.which(command[0]) is not None
+        and not subprocess.run(command, capture_output=True, check=False).returncode
+    )
 
 
 def commands(engine: str, build: str, run: str) -> tuple[list[str], list[str]]:
