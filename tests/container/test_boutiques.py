@@ -22,4 +22,3 @@ def test_every_input_is_on_the_command_line_once():
     keys = [each["value-key"] for each in DESCRIPTOR["inputs"]]
     assert DESCRIPTOR["command-line"].split() == ["isdu-bids", *keys]
     assert len(set(keys)) == len(keys)
-
