@@ -29,6 +29,7 @@ ARG VERSION
 # HOME: a user id without a passwd entry would get /, which is not writable.
 # NUMBA_*: code compiled when the image was built, for any processor.
 # NVIDIA_*: the host's driver is enough for a GPU; the CUDA libraries come with torch.
+# ISDU_BIDS_CONTAINER_*: what results say of the container that made them.
 # IS_DOCKER_8395080871: how BIDS Apps recognise that they run in a container.
 ENV PATH=/opt/isdu-bids/bin:$PATH \
     HOME=/tmp \
@@ -36,7 +37,8 @@ ENV PATH=/opt/isdu-bids/bin:$PATH \
     NUMBA_CPU_NAME=generic \
     FREESURFER_HOME=/opt/isdu-bids/share/freesurfer \
     TEMPLATEFLOW_HOME=/opt/isdu-bids/share/templateflow \
-    ISDU_BIDS_CONTAINER=docker:isdu-bids:$VERSION \
+    ISDU_BIDS_CONTAINER_TYPE=docker \
+    ISDU_BIDS_CONTAINER_TAG=isdu-bids:$VERSION \
     IS_DOCKER_8395080871=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 
 from isdu_bids import __version__
@@ -111,9 +110,9 @@ def write_simulated_scan(
     if labels is not None:
         stem = truth / "anat" / f"sub-{subject}_dseg"
         save_volume(labels.numpy(), affine, stem.with_name(f"{stem.name}.nii.gz"))
-        names = pd.Series(label_names(labels.unique().tolist()), name="name")
-        table = names.to_csv(sep="\t", index_label="index")
-        write_text(stem.with_name(f"{stem.name}.tsv"), table)
+        names = label_names(labels.unique().tolist())
+        rows = "".join(f"{index}\t{name}\n" for index, name in names.items())
+        write_text(stem.with_name(f"{stem.name}.tsv"), f"index\tname\n{rows}")
         write_json(
             stem.with_name(f"{stem.name}.json"),
             {

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from isdu_bids.errors import DataError
+
+#: Columns of a table: name -> values.
+Table = Mapping[str, Sequence[Any]]
+
+
+def tsv(table: Table) -> str:
+    r"""Text of a table; BIDS writes ``n/a`` where there is no value.
+
+    Examples
+    --------
+    >>> tsv({"index": [1, None], "mean_ppm": [0.05, float("nan")]})
+    'index\\tmean_ppm\\n1\\t0.05\\nn/a\\tn/a\\n'
+    """
+    columns = {name: pd.Series(list(values), dtype=object) for name, values in table.items()}
+    if len({len(column) for column in columns.values()}) > 1:
+        raise ValueError(f"columns of unequal length: {', '.join(table)}")
+    frame = pd.DataFrame(columns).convert_dtypes()  # whole numbers stay whole beside n/a
+    return str(frame.to_csv(sep="\t", na_rep="n/a", index=False, float_format="%.6g"))
 
 
 def read_label_names(path: Path) -> dict[int, str]:
@@ -25,7 +44,7 @@ def read_label_names(path: Path) -> dict[int, str]:
 
 
 def read_tsv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a table as text, each with a value in all ``columns``.
+    """Rows of a table, each with a value in all ``columns``.
 
     Raises
     ------
@@ -33,14 +52,14 @@ def read_tsv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         If it cannot be read, has no rows, or a value is missing.
     """
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, encoding="utf-8-sig", na_filter=False)
-    except (OSError, ValueError) as error:  # a ValueError is what pandas calls a bad table
+        frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:  # pandas' own errors are values, too
         raise DataError(f"{path} cannot be read as a TSV ({error})") from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for names of rows
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas took the first column for row names
         raise DataError(f"{path} cannot be read as a TSV (its rows are longer than its header)")
-    if table.empty:
+    if frame.empty:
         raise DataError(f"{path} has no rows below its header")
-    rows: list[dict[str, str]] = table.fillna("").to_dict("records")
+    rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
     for line, row in enumerate(rows, start=2):
         if missing := [name for name in columns if not row.get(name)]:
             raise DataError(
