@@ -20,7 +20,7 @@ def tsv(table: Table) -> str:
     Examples
     --------
     >>> tsv({"index": [1, None], "mean_ppm": [0.05, float("nan")]})
-    'index\\tmean_ppm\\n1\\t0.05\\nn/a\\tn/a\\n'
+    'index\tmean_ppm\n1\t0.05\nn/a\tn/a\n'
     """
     columns = {name: pd.Series(list(values), dtype=object) for name, values in table.items()}
     if len({len(column) for column in columns.values()}) > 1:
