@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from isdu_bids.errors import DataError, UsageError
-from isdu_bids.networks.choices import GRIDS, PRECISIONS
 from isdu_bids.networks.denoisers import stages_of
 from isdu_bids.networks.grids import isotropic_grid
+from isdu_bids.networks.registry import GRIDS, PRECISIONS
 from isdu_bids.networks.slabs import Active, Slabs, run_stages
 from isdu_bids.networks.unrolled import ISDUQSMNet
-from isdu_bids.networks.weights import DEFAULT_WEIGHTS, Weights, load_weights
+from isdu_bids.networks.weights import Weights, load_weights, weights_path
 from isdu_bids.physics.dipole import dipole_kernel
 from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
+from isdu_bids.registry import Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +39,11 @@ def isdu(
     *,
     voxel_size_mm: Sequence[float],
     b0_direction: Sequence[float],
-    weights: str | Path | Weights = DEFAULT_WEIGHTS,
-    grid: str = "auto",
-    precision: str = "single",
-    crop: bool = True,
+    weights: str | Path | Weights,
+    weights_iterations: int | None,
+    grid: str,
+    precision: str,
+    crop: bool,
 ) -> torch.Tensor:
     """Invert a local field with ISDU-QSMNet.
 
@@ -52,6 +55,8 @@ def isdu(
         Geometry in voxel axes.
     weights
         Loaded weights, a packaged name or a path.
+    weights_iterations
+        K, where a file does not store it.
     grid
         ``native``; ``resampled`` to isotropic voxels of the finest edge; ``aligned``: also turned
         so that B0 is along the last axis; ``auto`` as `auto_grid` says.
@@ -74,7 +79,11 @@ def isdu(
     UsageError
         For an unknown grid or precision.
     """
-    loaded = weights if isinstance(weights, Weights) else cached_weights(str(weights))
+    loaded = (
+        weights
+        if isinstance(weights, Weights)
+        else cached_weights(str(weights), weights_iterations)
+    )
     check_finite(field_ppm, mask)
     slabs = _slabs(precision, crop, field_ppm.device)
     grid = chosen_grid(grid, loaded, voxel_size_mm, b0_direction)
@@ -93,6 +102,7 @@ def isdu(
             voxel_size_mm=swapped(voxel_size_mm),
             b0_direction=swapped(b0_direction),
             weights=loaded,
+            weights_iterations=weights_iterations,
             grid=grid,
             precision=precision,
             crop=crop,
@@ -115,6 +125,29 @@ def isdu(
         slabs,
     )
     return torch.from_numpy(other.push(chi.cpu().numpy(), inside, native_mask)).to(field.device)
+
+
+def locate_isdu(*, weights: str | Path, **_: Any) -> dict[str, Path]:
+    """Find the weights of a run; errors as of `isdu_bids.networks.weights.weights_path`."""
+    return {"weights": weights_path(weights)}
+
+
+def prepare_isdu(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> Prepared:
+    """Load the weights and decide on the grid, so that a sidecar can state both."""
+    weights = parameters["weights"]
+    if not isinstance(weights, Weights):
+        weights = cached_weights(str(weights), parameters["weights_iterations"])
+    geometry = inputs["voxel_size_mm"], inputs["b0_direction"]
+    grid = chosen_grid(parameters["grid"], weights, *geometry)
+    facts = {
+        "weights": weights.name,
+        "weights_sha256": weights.sha256,
+        "weights_description": weights.description,
+        "weights_iterations": weights.network.architecture.iterations,
+        "grid": grid,
+    }
+    flags = () if grid == "native" else ("other_grid_for_weights",)
+    return Prepared({**parameters, "weights": weights, "grid": grid}, facts, flags)
 
 
 def chosen_grid(

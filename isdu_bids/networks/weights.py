@@ -13,13 +13,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from isdu_bids.errors import DataError
+from isdu_bids.networks.registry import DEFAULT_WEIGHTS
 from isdu_bids.networks.unrolled import Architecture, ISDUQSMNet
 from isdu_bids.packaged import WEIGHTS_FOLDER, file_sha256
 
 #: Normalisation of the published checkpoints (float32 constants of their training statistics).
 PUBLISHED_CHI_MEAN_PPM, PUBLISHED_CHI_STD_PPM = -0.002703, 0.02892724
-
-DEFAULT_WEIGHTS = "isdu_k4"
 
 #: Beside weights files, in the format of ``sha256sum``.
 SUMS_FILE = "SHA256SUMS"

@@ -92,7 +92,7 @@ def measure_segmentation_cost(
     state = TrainingState.new(config, network, device)
     channel_of = channels(network.labels, device)
 
-    def draw(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(_: int) -> tuple[torch.Tensor, torch.Tensor]:
         image, labels = draw_contrast(heads[0], state.generator, config.contrast)
         return image, channel_of[labels]
 
