@@ -1,8 +1,7 @@
-"""Weights files: those of the package, those of FreeSurfer, and the checksum that names a file."""
+"""Weights files: those of the package, and those of FreeSurfer."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from importlib.resources import files
@@ -10,14 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from isdu_bids.errors import DataError
+from isdu_bids.files import file_sha256
 
 #: Folder of the packaged weights; ``SHA256SUMS`` lies beside them.
 WEIGHTS_FOLDER = Path(str(files("isdu_bids") / "data" / "weights"))
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as ``sha256sum`` prints it."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def checksums(parameters: Mapping[str, Any]) -> dict[str, str]:

@@ -15,7 +15,8 @@ from isdu_bids.cli.arguments import METHODS
 from isdu_bids.cli.environment import prepare_environment
 from isdu_bids.cli.parser import parse_options
 from isdu_bids.errors import DataError, IsduError, ValidationError
-from isdu_bids.settings import Options, Resources, Selection, Settings, to_toml
+from isdu_bids.files import to_toml
+from isdu_bids.settings import Options, Resources, Selection, Settings
 
 if TYPE_CHECKING:
     from isdu_bids.bids.acquisition import Acquisition

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from isdu_bids import __version__, images
 from isdu_bids.cli.arguments import Parser, add_method, chosen, device_name
 from isdu_bids.errors import DataError
+from isdu_bids.files import beside, write_json
 from isdu_bids.geometry import b0_direction, voxel_size_mm
 from isdu_bids.inversion.invert import invert
 from isdu_bids.inversion.registry import INVERSION, VOLUMES
@@ -83,7 +83,6 @@ def run_inversion(options: argparse.Namespace) -> Path:
         **ready.parameters,
     )
     path = images.save_volume(chi, field.affine, options.output)
-    name = path.name.removesuffix(".gz").removesuffix(".nii")
     sidecar = {
         "Units": "ppm",
         "InversionMethod": method.name,
@@ -95,7 +94,7 @@ def run_inversion(options: argparse.Namespace) -> Path:
         "GeneratedBy": [{"Name": "isdu-bids", "Version": __version__}],
         **{_SIDECAR[name]: ready.facts[name] for name in _SIDECAR if name in ready.facts},
     }
-    path.with_name(f"{name}.json").write_text(json.dumps(sidecar, indent=2) + "\n")
+    write_json(beside(path, ".json"), sidecar)
     return path
 
 

@@ -11,17 +11,10 @@ from pathlib import Path
 from isdu_bids import __version__
 from isdu_bids.cli.arguments import METHODS, Parser, add_method, chosen, device_name, positive
 from isdu_bids.errors import UsageError
+from isdu_bids.files import read_toml
 from isdu_bids.phase.registry import SIGNS
 from isdu_bids.registry import Choice
-from isdu_bids.settings import (
-    Options,
-    Resources,
-    Running,
-    Selection,
-    Settings,
-    from_options,
-    read_toml,
-)
+from isdu_bids.settings import Options, Resources, Running, Selection, Settings, from_options
 from isdu_bids.template.spaces import NATIVE, TEMPLATES, OutputSpace, parse_spaces
 
 LEVELS = ("participant",)

@@ -23,11 +23,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from isdu_bids.errors import DataError, UsageError
+from isdu_bids.files import file_sha256
 from isdu_bids.geometry import ras_axes
 from isdu_bids.masking.brain import combined_echoes, trimmed_brain
 from isdu_bids.masking.morphology import BoolArray
 from isdu_bids.masking.surface import FloatArray
-from isdu_bids.packaged import file_sha256, find_weights
+from isdu_bids.packaged import find_weights
 from isdu_bids.physics.planes import in_slabs, on_planes
 from isdu_bids.physics.resampling import axis_positions, interpolated
 from isdu_bids.registry import Prepared

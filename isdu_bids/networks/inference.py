@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.networks.denoisers import stages_of
@@ -21,7 +20,7 @@ from isdu_bids.networks.slabs import Active, Slabs, run_stages
 from isdu_bids.networks.unrolled import ISDUQSMNet
 from isdu_bids.networks.weights import Weights, load_weights, weights_path
 from isdu_bids.physics.dipole import dipole_kernel
-from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
+from isdu_bids.physics.window import Window
 from isdu_bids.registry import Prepared
 
 logger = logging.getLogger(__name__)
@@ -210,26 +209,20 @@ def _on_native_grid(
 ) -> torch.Tensor:
     """Crop to the mask and a margin, run, put back."""
     network = network.to(field.device)
-    box = (slice(None),) * 3 if slabs.whole else mask_box(mask)
-    margin = 0 if slabs.whole else _margin_voxels(network, slabs)
-    shape = tuple(n + 2 * margin for n in mask[box].shape)
-    padded_shape = shape if slabs.whole else fast_shape(shape)
-
-    def padded(volume: torch.Tensor) -> torch.Tensor:
-        return pad_to(F.pad(volume[box], (margin,) * 6), padded_shape)
-
+    if slabs.whole:
+        window = Window.whole(mask)
+    else:
+        margin = (_margin_voxels(network, slabs),) * 3
+        window = Window.around(mask, before=margin, after=margin)
     kernel = dipole_kernel(
-        padded_shape,
+        window.shape,
         voxel_size_mm,
         b0_direction,
         dc_value=network.architecture.dc_value,
         device=field.device,
     )
-    chi = _in_memory(network, padded(field), padded(mask), kernel, slabs)
-    inner = tuple(slice(margin, n - margin) for n in shape)
-    result = torch.zeros_like(field)
-    result[box] = chi[inner]
-    return result
+    chi = _in_memory(network, window.cut(field), window.cut(mask), kernel, slabs)
+    return window.put_back(chi)
 
 
 def _margin_voxels(network: ISDUQSMNet, slabs: Slabs) -> int:

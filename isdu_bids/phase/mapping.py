@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isdu_bids.echoes import check_echo_times, spacing_flags
 from isdu_bids.errors import DataError
-from isdu_bids.phase.checks import check_echo_times, check_sign, repair_slice_polarity
+from isdu_bids.phase.checks import check_sign, repair_slice_polarity
 from isdu_bids.phase.registry import COMBINATION, OFFSET, UNWRAPPING, Sign
 from isdu_bids.phase.romeo import voxel_quality
 from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
@@ -89,7 +90,8 @@ def map_field(
         If shapes disagree, the mask is empty or the echo times are implausible.
     """
     _check_shapes(phase_rad, magnitude, echo_times_s, mask)
-    flags: list[str] = [*check_echo_times(echo_times_s)]
+    check_echo_times(echo_times_s)
+    flags = [*spacing_flags(echo_times_s)]
     steps: list[tuple[str, str]] = []
     weight = np.ones_like(phase_rad) if magnitude is None else magnitude
     finite: BoolArray = np.isfinite(phase_rad + weight).all(axis=0)

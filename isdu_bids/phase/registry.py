@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+from isdu_bids.echoes import MIN_BIPOLAR_ECHOES, MIN_DECAY_ECHOES, MIN_OFFSET_ECHOES
 from isdu_bids.registry import Method, Parameter, Registry
 
 #: What to do about the sign of the phase: turn one that is clearly reversed, or do as told.
@@ -26,7 +27,7 @@ OFFSET = Registry(
         "10.1002/mrm.26963",
         inputs=_OFFSET_INPUTS,
         parameters=(_SMOOTHING,),
-        min_echoes=2,
+        min_echoes=MIN_OFFSET_ECHOES,
     ),
     Method(
         "bipolar",
@@ -35,7 +36,7 @@ OFFSET = Registry(
         "10.1002/mrm.26963 10.34726/hss.2021.43447",
         inputs=_OFFSET_INPUTS,
         parameters=(_SMOOTHING,),
-        min_echoes=3,
+        min_echoes=MIN_BIPOLAR_ECHOES,
     ),
     auto=Method(
         "auto",
@@ -111,7 +112,7 @@ COMBINATION = Registry(
         "10.1002/mrm.30006",
         inputs=_FIT_INPUTS,
         linear=True,
-        min_echoes=2,
+        min_echoes=MIN_OFFSET_ECHOES,
     ),
     Method(
         "nonlinear",
@@ -120,7 +121,7 @@ COMBINATION = Registry(
         "10.1002/mrm.24272",
         inputs=_FIT_INPUTS,
         parameters=(Parameter("iterations", 6, "steps of Gauss-Newton", minimum=0),),
-        min_echoes=2,
+        min_echoes=MIN_OFFSET_ECHOES,
     ),
     default="phase_snr",
 )
@@ -136,7 +137,7 @@ RELAXATION = Registry(
         "ARLO: closed form for evenly spaced echoes",
         "10.1002/mrm.25137",
         inputs=_DECAY_INPUTS,
-        min_echoes=3,
+        min_echoes=MIN_DECAY_ECHOES,
     ),
     Method(
         "loglinear",
@@ -144,7 +145,7 @@ RELAXATION = Registry(
         "weighted line through the logarithm",
         "10.1002/mrm.25137",
         inputs=_DECAY_INPUTS,
-        min_echoes=3,
+        min_echoes=MIN_DECAY_ECHOES,
     ),
     Method(
         "nonlinear",
@@ -153,7 +154,7 @@ RELAXATION = Registry(
         "10.1002/mrm.25137",
         inputs=_DECAY_INPUTS,
         parameters=(Parameter("iterations", 20, "steps of Gauss-Newton", minimum=0),),
-        min_echoes=3,
+        min_echoes=MIN_DECAY_ECHOES,
     ),
     auto=Method(
         "auto",
@@ -161,7 +162,7 @@ RELAXATION = Registry(
         "arlo for evenly spaced echoes, else loglinear",
         "",
         inputs=("echo_times_s",),
-        min_echoes=3,
+        min_echoes=MIN_DECAY_ECHOES,
     ),
     default="auto",
 )

@@ -10,7 +10,7 @@ from isdu_bids.cli.arguments import METHODS
 from isdu_bids.cli.parser import parse_options
 from isdu_bids.cli.toolbox import main as toolbox
 from isdu_bids.errors import UsageError
-from isdu_bids.settings import to_toml
+from isdu_bids.files import to_toml
 
 BASE = ["in", "out", "participant"]
 HEAVY = ("torch", "nipype", "bids", "matplotlib", "numba", "scipy", "skimage")
