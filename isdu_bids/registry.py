@@ -206,7 +206,7 @@ class Method:
 
     def prepared(self, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> Prepared:
         """Load what the parameters name, and decide what depends on the inputs."""
-        every = self.with_defaults(parameters)
+        every = self.with_defaults(parameters)  # a plain dictionary, whatever was given
         return _imported(self.prepare)(every, inputs) if self.prepare else Prepared(every)
 
     def run(self, available: Mapping[str, Any], **parameters: Any) -> Any:
@@ -380,4 +380,4 @@ def _imported(target: str) -> Callable[..., Any]:
 def _written(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return ",".join(f"{x:g}" for x in value) if isinstance(value, tuple) else str(value)
+    return ",".join(f"{x:.12g}" for x in value) if isinstance(value, tuple) else str(value)

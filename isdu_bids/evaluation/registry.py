@@ -49,7 +49,8 @@ FAMILIES = Registry(
         "isdu_bids.evaluation.regions:region_scores",
         "correlation, slope and bias of the means of regions",
         "docs/evaluation.md",
-        inputs=(*_MAPS, "labels"),
+        inputs=_MAPS,
+        optional=("labels",),
     ),
     default="paper",
 )

@@ -249,7 +249,7 @@ class RemoveBackground(Step):
             runtime,
             [BACKGROUND.step("Background fields were removed by {}", inputs.method)],
             background=inputs.method,
-            background_parameters=inputs.parameters,
+            background_parameters=dict(inputs.parameters),
             background_device=device_used,
         )
         return runtime
