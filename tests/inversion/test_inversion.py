@@ -11,7 +11,7 @@ from isdu_bids.inversion.registry import INVERSION
 from isdu_bids.inversion.two_pass import merge_passes
 from isdu_bids.physics.dipole import forward_field
 
-LINEAR = [name for name in INVERSION if name != "isdu"]
+LINEAR = [name for name, method in INVERSION.items() if method.linear]
 GEOMETRIES = [
     ((40, 42, 44), (1.0, 1.0, 1.0), (0.0, 0.0, 1.0)),
     ((41, 43, 25), (1.0, 1.0, 1.6), (0.0, 0.6, 0.8)),

@@ -74,7 +74,7 @@ def test_the_last_bit_of_the_direction_changes_the_map_by_rounding_only(scene, m
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"method": "magic"}, UsageError, "known are isdu"),
+        ({"method": "magic"}, UsageError, "choose from: isdu"),
         ({"unit": "tesla"}, UsageError, "known are ppm"),
         ({"unit": "hz"}, UsageError, "field strength"),
         ({"unit": "rad", "field_strength_t": 3.0}, UsageError, "echo time"),
