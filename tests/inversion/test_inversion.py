@@ -7,7 +7,7 @@ from properties import ball, check_linear, relative_difference
 
 from isdu_bids.errors import DataError
 from isdu_bids.inversion.referencing import csf_region, reference
-from isdu_bids.inversion.registry import INVERSION
+from isdu_bids.inversion.registry import INVERSION, SCALARS, VOLUMES
 from isdu_bids.inversion.two_pass import merge_passes
 from isdu_bids.physics.dipole import forward_field
 
@@ -16,6 +16,24 @@ GEOMETRIES = [
     ((40, 42, 44), (1.0, 1.0, 1.0), (0.0, 0.0, 1.0)),
     ((41, 43, 25), (1.0, 1.0, 1.6), (0.0, 0.6, 0.8)),
 ]
+
+
+def inverted(name, field, mask, size, direction):
+    """Susceptibility by a method, given everything that any method may ask for."""
+    inputs = {
+        "field_ppm": field,
+        "total_field_ppm": field,
+        "mask": mask,
+        "magnitude": mask.float(),
+        "field_sd_ppm": torch.full_like(field, 1e-3),
+        "r2star_per_s": torch.full_like(field, 20.0),
+        "voxel_size_mm": size,
+        "b0_direction": direction,
+        "field_strength_t": 3.0,
+        "echo_times_s": (0.01, 0.02, 0.03),
+    }
+    assert set(inputs) == {*VOLUMES, *SCALARS}
+    return INVERSION[name].run(inputs)
 
 
 def smooth_chi(shape, size, generator):
@@ -43,7 +61,7 @@ def test_known_susceptibility_comes_back(name, shape, size, direction, generator
     mask = ball(shape, 20 / max(size))
     chi = torch.where(mask, chi, 0.0)
     field = forward_field(chi, size, direction)
-    result = INVERSION[name](field, mask, voxel_size_mm=size, b0_direction=direction)
+    result = inverted(name, field, mask, size, direction)
     truth, estimate = (volume[mask] - volume[mask].mean() for volume in (chi, result))
     error = float((estimate - truth).norm() / truth.norm())
     slope = float(estimate @ truth / (truth @ truth))
@@ -58,7 +76,7 @@ def test_direct_inversions_are_linear(name, generator):
     a, b = torch.randn((2, 20, 20, 20), generator=generator)
 
     def operator(field):
-        return INVERSION[name](field, mask, voxel_size_mm=(1, 1, 1), b0_direction=(0, 0, 1))
+        return inverted(name, field, mask, (1, 1, 1), (0, 0, 1))
 
     check_linear(operator, a, b, 1e-5)
 
@@ -69,12 +87,13 @@ def test_turning_the_axes_turns_the_map(name, generator):
     mask = ball((22, 18, 26), 8)
     field = 0.01 * torch.randn((22, 18, 26), generator=generator)
     size, direction = (1.0, 1.2, 1.5), (0.0, 0.6, 0.8)
-    straight = INVERSION[name](field, mask, voxel_size_mm=size, b0_direction=direction)
-    turned = INVERSION[name](
+    straight = inverted(name, field, mask, size, direction)
+    turned = inverted(
+        name,
         field.transpose(1, 2).contiguous(),
         mask.transpose(1, 2).contiguous(),
-        voxel_size_mm=(1.0, 1.5, 1.2),
-        b0_direction=(0.0, 0.8, 0.6),
+        (1.0, 1.5, 1.2),
+        (0.0, 0.8, 0.6),
     )
     # trained convolutions prefer no axis, but not exactly
     tolerance = 0.5 if name == "isdu" else 1e-4
