@@ -90,6 +90,9 @@ def invert(
     arrays = {"field_ppm": clean, "total_field_ppm": clean, "mask": inside}
     arrays |= {name: np.asarray(volume, np.float32) for name, volume in (volumes or {}).items()}
     wanted = {name: arrays[name] for name in chosen.takes(VOLUMES) if name in arrays}
+    for name, array in wanted.items():
+        if array.shape != inside.shape:
+            raise DataError(f"{name} {array.shape} and mask {inside.shape} must be equal")
     scalars = {
         "voxel_size_mm": tuple(float(size) for size in voxel_size_mm),
         "b0_direction": unit_vector(b0_direction),

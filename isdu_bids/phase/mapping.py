@@ -136,12 +136,34 @@ def map_field(
         sentence = "The echoes were combined to one field by the {}"
         steps.append(COMBINATION.step(sentence, combination))
 
+    head = None if magnitude is None else weight[0]
+    factor, found, told = _sign(sign, fit.field_hz, head, mask, voxel_size_mm, b0_direction)
+    return FieldMap(
+        unwrapped_rad=factor * unwrapped,
+        field_hz=factor * fit.field_hz,
+        field_sd_hz=fit.field_sd_hz,
+        quality=voxel_quality(phase, weight, echo_times_s, mask),
+        residual_rad=fit.residual_rad,
+        offset_rad=factor * wrap(offset_rad),
+        flags=(*flags, *found),
+        steps=(*steps, *told),
+    )
+
+
+def _sign(
+    sign: Sign,
+    field_hz: FloatArray,
+    head: FloatArray | None,
+    mask: BoolArray,
+    voxel_size_mm: Sequence[float],
+    b0_direction: Sequence[float] | None,
+) -> tuple[np.float32, list[str], list[tuple[str, str]]]:
+    """Factor that makes the sign of a field right, with flags and sentences on it."""
+    flags, steps = ["sign_unchecked"], []
     turned = sign == "turn"
-    if b0_direction is None or magnitude is None:
-        flags.append("sign_unchecked")
-    else:
-        check = check_sign(fit.field_hz, weight[0], mask, voxel_size_mm, b0_direction)
-        flags.append(f"sign_{check.verdict}")
+    if b0_direction is not None and head is not None:
+        check = check_sign(field_hz, head, mask, voxel_size_mm, b0_direction)
+        flags = [f"sign_{check.verdict}"]
         text = (
             f"The field correlates by {check.correlation:.2f} with that of the head's outline: "
             f"its sign is {check.verdict}"
@@ -151,17 +173,7 @@ def map_field(
     if turned:
         flags.append("sign_turned")
         steps.append(("The sign of the phase was turned", ""))
-    factor = np.float32(-1 if turned else 1)
-    return FieldMap(
-        unwrapped_rad=factor * unwrapped,
-        field_hz=factor * fit.field_hz,
-        field_sd_hz=fit.field_sd_hz,
-        quality=voxel_quality(phase, weight, echo_times_s, mask),
-        residual_rad=fit.residual_rad,
-        offset_rad=factor * wrap(offset_rad),
-        flags=tuple(flags),
-        steps=tuple(steps),
-    )
+    return np.float32(-1 if turned else 1), flags, steps
 
 
 def _check_shapes(
