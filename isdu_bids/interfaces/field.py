@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,14 @@ from isdu_bids.interfaces.base import Step
 from isdu_bids.masking.masks import MASKS
 from isdu_bids.masking.synthstrip import SYNTHSTRIP_SHA256
 from isdu_bids.masking.trusted import trusted_mask
+from isdu_bids.phase.combination import COMBINATION
 from isdu_bids.phase.mapping import map_field
 from isdu_bids.phase.relaxation import RELAXATION, fit_relaxation, relaxation_method
 from isdu_bids.phase.romeo import voxel_quality
 from isdu_bids.phase.scaling import decide_phase_scaling, explicit_scaling
+from isdu_bids.phase.unwrapping import UNWRAPPING
 from isdu_bids.physics.device import run_on
 from isdu_bids.units import hz_to_ppm
-
-_DOI = re.compile(r" \(doi:(\S+?)\)")
 
 
 class _LoadScanInput(BaseInterfaceInputSpec):
@@ -127,6 +126,7 @@ class MaskBrain(Step):
                 [(text, method.reference)],
                 flags,
                 mask=inputs.method,
+                mask_reference=method.reference,
                 mask_parameters=method.settings,
                 **({"mask_weights_sha256": inputs.weights_sha256} if weights else {}),
             )
@@ -196,14 +196,16 @@ class MapField(Step):
             measured_mask=measured,
             mask=trusted_mask(measured, fit.quality),
         )
-        sentences = [(_DOI.sub("", text), " ".join(_DOI.findall(text))) for text in fit.steps]
         self._note(
             runtime,
-            sentences,
+            fit.steps,
             fit.flags,
+            offset=fit.offset,
             unwrapping=inputs.unwrapping,
+            unwrapping_reference=UNWRAPPING[inputs.unwrapping].reference,
             combination=inputs.combination,
-            offset=inputs.offset,
+            combination_reference=COMBINATION[inputs.combination].reference,
+            sign_correlation=fit.sign_correlation,
         )
         return runtime
 
@@ -254,6 +256,7 @@ class RemoveBackground(Step):
             runtime,
             [(text, method.reference)],
             background=inputs.method,
+            background_reference=method.reference,
             background_parameters=method.settings,
             background_device=device_used,
         )
@@ -290,5 +293,10 @@ class MapRelaxation(Step):
         )
         method = RELAXATION[name]
         text = f"R2* was fitted by {method.description}"
-        self._note(runtime, [(text, method.reference)], relaxation=name)
+        self._note(
+            runtime,
+            [(text, method.reference)],
+            relaxation=name,
+            relaxation_reference=method.reference,
+        )
         return runtime

@@ -101,6 +101,7 @@ class SegmentMagnitude(Step):
             [(f"Regions were labelled on the magnitude by {chosen.description}", chosen.reference)],
             chosen.flags,
             segmentation=chosen.name,
+            segmentation_reference=chosen.reference,
             segmentation_sha256=chosen.sha256,
             segmentation_official=chosen.official,
             segmentation_device=result.device,

@@ -16,24 +16,24 @@ def _mean(name: str, description: str) -> Method:
 
 COMBINATION = Registry(
     "echo combination",
-    _mean("phase_snr", "Mean of P/TE, weighted by the signal-to-noise of the phase, M TE"),
+    _mean("phase_snr", "SNR-weighted mean of the echoes (weights M TE)"),
     _mean(
         "phase_var",
-        "Mean of P/TE, weighted by the inverse variance of the phase, M^2 TE^2: least squares",
+        "inverse-variance-weighted mean of the echoes (weights M^2 TE^2), which is least squares",
     ),
-    _mean("average", "Plain mean of P/TE"),
-    _mean("echo_time", "Mean of P/TE, weighted by TE"),
-    _mean("magnitude", "Mean of P/TE, weighted by M"),
+    _mean("average", "unweighted mean of the echoes"),
+    _mean("echo_time", "mean of the echoes weighted by TE"),
+    _mean("magnitude", "mean of the echoes weighted by the magnitude"),
     Method(
         "linear",
         "isdu_bids.phase.fitting:line",
-        "Weighted straight line over echo time; fits a phase offset too",
+        "slope of a weighted straight line over echo time, fitted with a phase offset",
         "10.1002/mrm.30006",
     ),
     Method(
         "nonlinear",
         "isdu_bids.phase.fitting:complex_exponential",
-        "Complex least squares over echo time; fits a phase offset too",
+        "frequency of a complex exponential over echo time, fitted with a phase offset",
         "10.1002/mrm.24272",
     ),
 )

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from isdu_bids.citations import Sentence
 from isdu_bids.errors import DataError
 from isdu_bids.phase.checks import check_echo_times, check_sign, repair_slice_polarity
 from isdu_bids.phase.combination import COMBINATION
@@ -38,8 +39,12 @@ class FieldMap:
         Phase removed from each echo, shape ``(echo, x, y, z)``, in [-pi, pi]; not masked.
     flags
         Short names of what a reader must know, for the report.
+    offset
+        How the offset was removed: *monopolar*, *bipolar* or *none*.
+    sign_correlation
+        Of the field with that of the head's outline; None where it was not checked.
     steps
-        Plain sentences on what was done.
+        What was done, for the methods text: the same for every scan of a protocol.
     """
 
     unwrapped_rad: FloatArray
@@ -48,8 +53,10 @@ class FieldMap:
     quality: FloatArray
     residual_rad: FloatArray
     offset_rad: FloatArray
+    offset: Offset
+    sign_correlation: float | None
     flags: tuple[str, ...]
-    steps: tuple[str, ...]
+    steps: tuple[Sentence, ...]
 
 
 def map_field(
@@ -102,12 +109,11 @@ def map_field(
         If shapes disagree, the mask is empty or the echo times are implausible.
     """
     _check_shapes(phase_rad, magnitude, echo_times_s, mask)
-    flags, steps = [*check_echo_times(echo_times_s)], []
+    flags = [*check_echo_times(echo_times_s)]
     weight = np.ones_like(phase_rad) if magnitude is None else magnitude
     finite: BoolArray = np.isfinite(phase_rad + weight).all(axis=0)
     if not finite[mask].all():
         flags.append("voxels_not_finite")
-        steps.append(f"{np.sum(mask & ~finite)} voxels without a finite value left the mask.")
     mask = mask & finite
     if not mask.any():
         raise DataError("the mask is empty; check the phase for NaN, or give another mask")
@@ -116,11 +122,11 @@ def map_field(
 
     phase, repairs = repair_slice_polarity(phase, weight)
     flags += repairs
-    if repairs:
-        steps.append("The phase flipped by pi from slice to slice; every second slice was turned.")
 
+    if offset == "auto":
+        offset = "monopolar" if len(phase) > 1 else "none"
     clean = (phase, weight, echo_times_s, mask, voxel_size_mm)
-    offset_rad = _offset(*clean, mode=offset, smoothing_mm=smoothing_mm, steps=steps)
+    offset_rad = _offset(*clean, mode=offset, smoothing_mm=smoothing_mm)
     if len(phase) == 1:
         flags.append("single_echo")
     phase = wrap(phase - offset_rad)
@@ -131,28 +137,19 @@ def map_field(
         echo_times_s=echo_times_s,
         voxel_size_mm=voxel_size_mm,
     )
-    steps.append(
-        f"The phase was unwrapped with {unwrapping} (doi:{UNWRAPPING[unwrapping].reference})."
-    )
     fit = COMBINATION[combination](unwrapped, weight, echo_times_s, mask)
-    if len(phase) > 1:
-        steps.append(f"{len(phase)} echoes were combined to one field with {combination} weights.")
 
-    turned = sign == "turn"
+    turned, sign_correlation = sign == "turn", None
     if b0_direction is None or magnitude is None:
         flags.append("sign_unchecked")
     else:
         check = check_sign(fit.field_hz, weight[0], mask, voxel_size_mm, b0_direction)
         flags.append(f"sign_{check.verdict}")
-        steps.append(
-            f"The field correlates by {check.correlation:.2f} with that of the head's outline: "
-            f"its sign is {check.verdict}."
-        )
+        sign_correlation = check.correlation
         turned |= sign == "auto" and check.verdict == "reversed"
     factor = np.float32(-1 if turned else 1)
     if turned:
         flags.append("sign_turned")
-        steps.append("The sign of the phase was turned.")
     return FieldMap(
         unwrapped_rad=factor * unwrapped,
         field_hz=factor * fit.field_hz,
@@ -160,9 +157,51 @@ def map_field(
         quality=voxel_quality(phase, weight, echo_times_s, mask),
         residual_rad=fit.residual_rad,
         offset_rad=factor * wrap(offset_rad),
+        offset=offset,
+        sign_correlation=sign_correlation,
         flags=tuple(flags),
-        steps=tuple(steps),
+        steps=(
+            ("Slices whose phase was flipped by pi were turned back where there were any", ""),
+            *_offset_steps(offset, smoothing_mm),
+            (
+                f"The phase was unwrapped with {UNWRAPPING[unwrapping].description}",
+                UNWRAPPING[unwrapping].reference,
+            ),
+            *_combination_steps(combination, len(phase)),
+            *_sign_steps(sign, checked=sign_correlation is not None),
+        ),
     )
+
+
+def _offset_steps(offset: Offset, smoothing_mm: float) -> list[Sentence]:
+    if offset == "none":
+        return [("The phase offset at echo time zero was not removed", "")]
+    steps = [
+        (
+            "The phase offset was removed with MCPC-3D-S from the first two echoes, smoothed by "
+            f"{smoothing_mm:g} mm",
+            "10.1002/mrm.26963",
+        )
+    ]
+    if offset == "bipolar":
+        steps.append(("The phase that alternates with the readout direction was removed", ""))
+    return steps
+
+
+def _combination_steps(combination: str, n_echoes: int) -> list[Sentence]:
+    if n_echoes == 1:
+        return []
+    method = COMBINATION[combination]
+    return [(f"The field was computed as the {method.description}", method.reference)]
+
+
+def _sign_steps(sign: Sign, *, checked: bool) -> list[Sentence]:
+    if sign == "turn":
+        return [("The sign of the phase was turned", "")]
+    if sign == "auto" and checked:
+        text = "compared with that of the head's outline in a uniform field, and turned if reversed"
+        return [(f"The sign of the field was {text}", "")]
+    return []
 
 
 def _offset(
@@ -174,27 +213,15 @@ def _offset(
     *,
     mode: Offset,
     smoothing_mm: float,
-    steps: list[str],
 ) -> FloatArray:
-    """Phase to remove from each echo; says what was done in ``steps``."""
+    """Phase to remove from each echo."""
     removed = np.zeros_like(phase)
-    if mode == "none" or (mode == "auto" and len(phase) == 1):
-        steps.append(
-            "The phase offset was not removed."
-            if len(phase) > 1
-            else "With a single echo the phase offset stays in the field; background removal must "
-            "take it."
-        )
+    if mode == "none":
         return removed
     rest = (weight, echo_times_s, mask, voxel_size_mm)
     removed += phase_offset(phase, *rest, smoothing_mm=smoothing_mm)
-    steps.append(
-        "The phase offset was removed with MCPC-3D-S from the first two echoes, smoothed by "
-        f"{smoothing_mm:g} mm (doi:10.1002/mrm.26963)."
-    )
     if mode == "bipolar":
         removed += bipolar_offset(wrap(phase - removed), *rest, smoothing_mm=smoothing_mm)
-        steps.append("The phase that alternates with the readout direction was removed.")
     return removed
 
 

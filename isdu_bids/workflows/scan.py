@@ -154,13 +154,14 @@ def init_scan_wf(
 
     reference = pe.Node(ReferenceChi(region=settings.reference), name="reference")
     quality = pe.Node(
-        MeasureQuality(echo_times_s=echo_times_s, b0_direction=b0_direction),
+        MeasureQuality(acquisition=acquisition, b0_direction=b0_direction),
         name="quality",
         mem_gb=memory.field_gb,
     )
     figures = pe.Node(
         DrawFigures(
             acquisition=acquisition,
+            b0_direction=b0_direction,
             output_dir=str(output_dir),
             templates=[template.space.template for template in templates],
         ),
@@ -181,6 +182,16 @@ def init_scan_wf(
     )
 
     background, inversion = local_steps("")
+    #: Name of a map -> step and its output; sinks and templates take those that they know.
+    maps = {
+        "magnitude": (load, "magnitude"),
+        "phase_rad": (load, "phase"),
+        "brain_mask": (mask, "mask"),
+        "unwrapped_rad": (field, "unwrapped"),
+        "total_field_ppm": (field, "field_ppm"),
+        "field_sd_ppm": (field, "field_sd_ppm"),
+        "quality": (field, "quality"),
+    }
     workflow.connect([
         (load, mask, [("magnitude", "magnitude"), ("phase", "phase")]),
         (load, field, [("magnitude", "magnitude"), ("phase", "phase")]),
@@ -203,12 +214,17 @@ def init_scan_wf(
         local, chi = background, inversion
         if settings.uncertainty:
             workflow.connect(field, "field_sd_ppm", inversion, "field_sd_ppm")
-            workflow.connect(inversion, "chi_sd_ppm", write, "chi_sd")
+            maps["chi_sd_ppm"] = (inversion, "chi_sd_ppm")
     workflow.connect([
         (local, reference, [("mask", "mask")]),
         (chi, reference, [("chi_ppm", "chi_ppm")]),
     ])  # fmt: skip
     steps.append(reference)
+    maps |= {
+        "local_field_ppm": (local, "field_ppm"),
+        "eroded_mask": (local, "mask"),
+        "chi_ppm": (reference, "chi_ppm"),
+    }
     labels_from = _labels_from(acquisition, settings)
 
     relaxation = None
@@ -222,8 +238,8 @@ def init_scan_wf(
         workflow.connect([
             (load, relaxation, [("magnitude", "magnitude")]),
             (mask, relaxation, [("mask", "mask")]),
-            (relaxation, write, [("r2star", "r2star"), ("t2star", "t2star"), ("s0", "s0")]),
         ])  # fmt: skip
+        maps |= {name: (relaxation, name) for name in ("r2star", "t2star", "s0")}
         if settings.reference == "csf":
             workflow.connect(relaxation, "r2star", reference, "r2star")
 
@@ -242,13 +258,9 @@ def init_scan_wf(
             (segmentation, regions, [("labels", "labels")]),
             (local, regions, [("mask", "mask")]),
             (reference, regions, [("chi_ppm", "chi_ppm")]),
-            (segmentation, write, [("labels", "labels")]),
-            (regions, write, [("regions", "regions")]),
             (segmentation, quality, [("volumes", "volumes")]),
-            (regions, quality, [("regions", "regions")]),
-            (regions, figures, [("regions", "regions")]),
-            (segmentation, figures, [("labels", "labels")]),
         ])  # fmt: skip
+        maps |= {"labels": (segmentation, "labels"), "regions": (regions, "regions")}
         if not acquisition.dseg_file:
             workflow.connect(segmentation, "posterior", regions, "posterior")
         if relaxation is not None:
@@ -258,14 +270,6 @@ def init_scan_wf(
         write.inputs.flags = ["regions_not_labelled"]
 
     if templates:
-        maps = {
-            "magnitude": (load, "magnitude"),
-            "brain_mask": (mask, "mask"),
-            "eroded_mask": (local, "mask"),
-            "chi_ppm": (reference, "chi_ppm"),
-        }
-        if relaxation is not None:
-            maps["r2star"] = (relaxation, "r2star")
         registrations = connect_templates(
             workflow,
             templates,
@@ -289,17 +293,10 @@ def init_scan_wf(
         workflow.connect(step, "notes", notes, f"in{index}")
 
     for sink in (quality, figures, write):
-        workflow.connect([
-            (load, sink, [("magnitude", "magnitude")]),
-            (mask, sink, [("mask", "brain_mask")]),
-            (field, sink, [("field_ppm", "total_field_ppm"), ("quality", "quality")]),
-            (local, sink, [("field_ppm", "local_field_ppm"), ("mask", "eroded_mask")]),
-            (reference, sink, [("chi_ppm", "chi_ppm")]),
-        ])  # fmt: skip
+        for name in sink.inputs.copyable_trait_names():
+            if name in maps:
+                workflow.connect(*maps[name], sink, name)
     workflow.connect([
-        (load, figures, [("phase", "wrapped")]),
-        (field, figures, [("unwrapped", "unwrapped")]),
-        (field, write, [("unwrapped", "unwrapped"), ("field_sd_ppm", "field_sd_ppm")]),
         (quality, write, [("measures", "measures")]),
         (notes, write, [("out", "notes")]),
     ])  # fmt: skip

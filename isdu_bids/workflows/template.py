@@ -32,7 +32,7 @@ def connect_templates(
     templates
         The spaces.
     maps
-        Input of `RegisterTemplate` -> step and output that it comes from.
+        Name of a map -> step and output that it comes from.
     native
         Writes the derivatives on the grid of the scan, whose sidecars are repeated.
     acquisition, output_dir
@@ -55,8 +55,9 @@ def connect_templates(
             acquisition=acquisition, output_dir=str(output_dir), template=template
         )
         write = pe.Node(write, name=f"write_{name}", mem_gb=1.0)
-        for target, (step, output) in maps.items():
-            workflow.connect(step, output, register, target)
+        for name in register.inputs.copyable_trait_names():
+            if name in maps:
+                workflow.connect(*maps[name], register, name)
         workflow.connect([(register, write, [(kept, kept) for kept in RegisterTemplate.maps])])
         workflow.connect(native, "summary", write, "summary")
         registrations.append(register)

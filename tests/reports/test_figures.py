@@ -5,8 +5,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from isdu_bids.quality.maps import ScanMaps
 from isdu_bids.reports import figures
-from isdu_bids.reports.figures import ScanFigures, draw_figures
+from isdu_bids.reports.figures import draw_figures
 from isdu_bids.reports.mosaic import View
 from isdu_bids.reports.page import save_figure
 
@@ -26,7 +27,7 @@ def pixels(path):
         return np.asarray(picture.convert("L"), dtype=float)
 
 
-def stored_otherwise(scan: ScanFigures) -> ScanFigures:
+def stored_otherwise(scan: ScanMaps) -> ScanMaps:
     """The same head with its voxels stored in the order P, S, L."""
     changed = {}
     for field in fields(scan):
@@ -58,7 +59,7 @@ def colours(path):
 
 
 @pytest.fixture
-def labelled(head) -> ScanFigures:
+def labelled(head) -> ScanMaps:
     """Cubes of 10 x 10 x 5 voxels: a pallidum on the left, a putamen on the right."""
     labels = np.zeros(head.chi_ppm.shape, dtype=np.int16)
     labels[7:14, 18:28, 10:15] = 13
@@ -79,7 +80,8 @@ def test_regions_are_outlined_on_magnitude_and_map(labelled, tmp_path):
 @pytest.fixture
 def only_regions(monkeypatch):
     """Draw the one figure: all of them take seconds."""
-    monkeypatch.setattr(figures, "_FIGURES", {"desc-regions_dseg": figures._regions})
+    only = tuple(figure for figure in figures.FIGURES if figure.name == "desc-regions_dseg")
+    monkeypatch.setattr(figures, "FIGURES", only)
 
 
 @pytest.mark.usefixtures("only_regions")
@@ -172,5 +174,5 @@ def test_empty_masks_are_drawn_as_nothing(head, tmp_path):
 
 
 def test_a_single_echo_is_drawn(head, tmp_path):
-    one = {name: getattr(head, name)[:1] for name in ("magnitude", "wrapped_rad", "unwrapped_rad")}
+    one = {name: getattr(head, name)[:1] for name in ("magnitude", "phase_rad", "unwrapped_rad")}
     assert draw_figures(replace(head, **one, echo_times_s=(0.02,)), tmp_path, "sub-01")
