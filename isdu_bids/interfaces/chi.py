@@ -80,8 +80,6 @@ class InvertField(Step):
                 "weights_description": weights.description,
                 "weights_iterations": weights.network.architecture.iterations,
             }
-            if "preliminary" in weights.description:
-                flags.append("preliminary_weights")
         geometry = {
             "voxel_size_mm": voxel_size_mm(field.affine),
             "b0_direction": inputs.b0_direction,
@@ -104,11 +102,6 @@ class InvertField(Step):
         chi, facts["inversion_device"] = run_on(inputs.device, invert)
         maps = {"chi_ppm": chi.numpy()}
         sentences = [(f"Susceptibility was computed by {method.description}", method.reference)]
-        if "weights" in parameters:
-            text = f"The network's weights are {weights.name} ({weights.description})"
-            on_grid = "" if grid == "native" else f"; it ran on the {grid} grid"
-            half = "; its denoisers ran in half precision" if inputs.precision == "half" else ""
-            sentences.append((f"{text}{on_grid}{half}", ""))
         if isdefined(inputs.field_sd_ppm):
             sd, facts["uncertainty_device"] = run_on(inputs.device, spread)
             maps["chi_sd_ppm"] = sd.numpy()

@@ -29,13 +29,20 @@ from isdu_bids.interfaces.base import Notes, Step, combined_magnitude
 from isdu_bids.quality.flags import flags_of_steps
 from isdu_bids.quality.maps import MAP_NAMES, ScanMaps
 from isdu_bids.quality.measures import measure_scan
-from isdu_bids.quality.record import ScanRecord, all_flags, further_processing, write_record
+from isdu_bids.quality.record import (
+    ScanRecord,
+    all_flags,
+    further_processing,
+    weights_flags,
+    weights_sentences,
+    write_record,
+)
 from isdu_bids.quality.segmentation import measure_segmentation
 from isdu_bids.reports.figures import draw_figures
 from isdu_bids.reports.template import remove_other_figures
 from isdu_bids.segmentation.labels import REGIONS
 
-_STACKS = ("magnitude", "phase_rad", "unwrapped_rad")
+_STACKS = ("magnitude", "phase", "unwrapped")
 #: What steps hand over as JSON.
 _TABLES = ("regions",)
 #: What a step at the end takes: what is measured or drawn, and what is written.
@@ -165,15 +172,16 @@ class WriteDerivatives(Step):
             Path(self.inputs.output_dir),
         )
         notes = Notes.merged(inputs.notes)
-        met = [*notes.flags, *(inputs.flags if isdefined(inputs.flags) else [])]
-        maps = with_derived(_load(inputs, _WRITTEN), notes.summary)
+        facts, left_out = notes.summary, inputs.flags if isdefined(inputs.flags) else []
+        met = [*notes.flags, *weights_flags(facts), *left_out]
+        maps = with_derived(_load(inputs, _WRITTEN), facts)
         affine = images.load_volume(inputs.chi_ppm).affine
         written = write_outputs(
             output_dir,
             scan,
             maps,
             affine,
-            facts=notes.summary,
+            facts=facts,
             flags_of=partial(flags_of_steps, met),
             write_fields=inputs.write_fields,
         )
@@ -188,12 +196,16 @@ class WriteDerivatives(Step):
             voxel_size_mm=voxel_size_mm(affine),
             b0_direction=inputs.b0_direction,
             scanner=scanner(scan),
-            facts=notes.summary,
-            sentences=(opening_sentence(__version__), *notes.sentences),
+            facts=facts,
+            sentences=(
+                opening_sentence(__version__),
+                *notes.sentences,
+                *weights_sentences(facts),
+            ),
             measures=measures,
             flags=all_flags(met, measures),
             regions=maps.get("regions"),
-            further_processing=further_processing(notes.summary),
+            further_processing=further_processing(facts),
         )
         self._results["summary"] = str(write_record(summary_path(output_dir, scan), record))
         return runtime

@@ -35,8 +35,8 @@ class ScanMaps:
         Unit vector in voxel axes.
     field_strength_t, echo_times_s
         Of the acquisition.
-    phase_rad, unwrapped_rad
-        Wrapped and unwrapped phase, shape ``(echo, x, y, z)``.
+    phase, unwrapped
+        Wrapped and unwrapped phase (rad), shape ``(echo, x, y, z)``.
     r2star, t2star, s0
         Relaxation maps (1/s, s, arbitrary); None where there are too few echoes.
     labels
@@ -54,8 +54,8 @@ class ScanMaps:
     b0_direction: Triple
     field_strength_t: float
     echo_times_s: Sequence[float]
-    phase_rad: Volume | None = None
-    unwrapped_rad: Volume | None = None
+    phase: Volume | None = None
+    unwrapped: Volume | None = None
     r2star: Volume | None = None
     t2star: Volume | None = None
     s0: Volume | None = None

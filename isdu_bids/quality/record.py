@@ -122,6 +122,24 @@ def all_flags(met: Iterable[str], measures: Mapping[str, Any]) -> list[Flag]:
     return worst_first(dict.fromkeys(flags))
 
 
+def weights_flags(facts: Mapping[str, Any]) -> list[str]:
+    """Names of remarks on a network's weights."""
+    preliminary = "preliminary" in str(facts.get("weights_description", ""))
+    return ["preliminary_weights"] if preliminary else []
+
+
+def weights_sentences(facts: Mapping[str, Any]) -> list[Sentence]:
+    """Sentences on a network's weights, their status and how it ran; none without a network."""
+    if "weights" not in facts:
+        return []
+    parameters = facts.get("inversion_parameters", {})
+    text = f"The network's weights are {facts['weights']} ({facts.get('weights_description')})"
+    grid, precision = parameters.get("grid", "native"), parameters.get("precision", "single")
+    on_grid = "" if grid == "native" else f"; it ran on the {grid} grid"
+    half = "" if precision == "single" else f"; its denoisers ran in {precision} precision"
+    return [(f"{text}{on_grid}{half}", "")]
+
+
 def further_processing(facts: Mapping[str, Any]) -> list[str]:
     """Tell from its facts where a scan's maps were resampled."""
     grid = facts.get("inversion_parameters", {}).get("grid")

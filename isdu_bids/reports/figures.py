@@ -105,13 +105,13 @@ def _magnitude(scan: ScanMaps, view: View) -> Figure:
 
 
 def _phase(scan: ScanMaps, view: View) -> Figure:
-    assert scan.phase_rad is not None
-    assert scan.unwrapped_rad is not None
+    assert scan.phase is not None
+    assert scan.unwrapped is not None
     n_echoes, last_te_s = len(scan.echo_times_s), scan.echo_times_s[-1]
     wrapped, unwrapped = [], []
     for echo in sorted({round(e) for e in np.linspace(0, n_echoes - 1, _MAX_ECHOES)}):
-        at_last_te = scan.unwrapped_rad[echo] * (last_te_s / scan.echo_times_s[echo])
-        row = Row(scan.phase_rad[echo], "axial", (0.35, 0.5, 0.65), _te(scan, echo))
+        at_last_te = scan.unwrapped[echo] * (last_te_s / scan.echo_times_s[echo])
+        row = Row(scan.phase[echo], "axial", (0.35, 0.5, 0.65), _te(scan, echo))
         wrapped.append(row)
         unwrapped.append(replace(row, volume=_masked(at_last_te, scan.brain_mask)))
     window = np.pi * np.ceil(_percentile(np.abs([row.volume for row in unwrapped]), 98) / np.pi)
@@ -272,7 +272,7 @@ FIGURES = (
         "Unwrapped phase is scaled to the last echo time, so all echoes should look alike; sharp "
         "edges that only one echo shows are wraps left over. It has lost its offset at echo time "
         "zero.",
-        needs=("phase_rad", "unwrapped_rad"),
+        needs=("phase", "unwrapped"),
     ),
     ScanFigure(
         "desc-quality_phase", "Phase", _quality,

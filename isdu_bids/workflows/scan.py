@@ -185,9 +185,9 @@ def init_scan_wf(
     #: Name of a map -> step and its output; sinks and templates take those that they know.
     maps = {
         "magnitude": (load, "magnitude"),
-        "phase_rad": (load, "phase"),
+        "phase": (load, "phase"),
         "brain_mask": (mask, "mask"),
-        "unwrapped_rad": (field, "unwrapped"),
+        "unwrapped": (field, "unwrapped"),
         "total_field_ppm": (field, "field_ppm"),
         "field_sd_ppm": (field, "field_sd_ppm"),
         "quality": (field, "quality"),
@@ -214,7 +214,7 @@ def init_scan_wf(
         local, chi = background, inversion
         if settings.uncertainty:
             workflow.connect(field, "field_sd_ppm", inversion, "field_sd_ppm")
-            maps["chi_sd_ppm"] = (inversion, "chi_sd_ppm")
+            maps["chi_sd"] = (inversion, "chi_sd_ppm")
     workflow.connect([
         (local, reference, [("mask", "mask")]),
         (chi, reference, [("chi_ppm", "chi_ppm")]),

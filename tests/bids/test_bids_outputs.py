@@ -411,7 +411,7 @@ def test_maps_with_holes_are_refused(tmp_path, value):
 def test_misuse_is_refused(tmp_path):
     scan = Acquisition("01", field_strength_t=3.0, echo_times_s=(0.004,))
     with pytest.raises(ValueError, match="per_echo is True"):
-        output_path(tmp_path, scan, "unwrapped_rad")
+        output_path(tmp_path, scan, "unwrapped")
     with pytest.raises(ValueError, match="per_echo is False"):
         output_path(tmp_path, scan, "chi_ppm", echo=1)
     with pytest.raises(ValueError, match="3D array"):

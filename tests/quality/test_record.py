@@ -11,6 +11,8 @@ from isdu_bids.quality.record import (
     all_flags,
     further_processing,
     read_record,
+    weights_flags,
+    weights_sentences,
     write_record,
 )
 
@@ -67,6 +69,18 @@ def test_remarks_come_worst_first_and_once():
     flags = all_flags(["single_echo", "segmentation_failed"], {"n_echoes": 1.0})
     assert flags[0].name == "segmentation_failed"
     assert [flag.name for flag in flags].count("single_echo") == 1
+
+
+def test_weights_are_told_with_their_status():
+    facts = {"weights": "isdu_k4", "weights_description": "preliminary weights: K = 4"}
+    assert weights_flags(facts) == ["preliminary_weights"]
+    ((text, _),) = weights_sentences(facts)
+    assert text == "The network's weights are isdu_k4 (preliminary weights: K = 4)"
+    facts["inversion_parameters"] = {"grid": "aligned", "precision": "half"}
+    ((text, _),) = weights_sentences(facts)
+    assert text.endswith("; it ran on the aligned grid; its denoisers ran in half precision")
+    assert weights_flags({"weights_description": "trained on 100 heads"}) == []
+    assert weights_flags({}) == weights_sentences({"inversion": "tkd"}) == []
 
 
 def test_resampling_is_further_processing():

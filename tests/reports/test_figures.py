@@ -163,7 +163,7 @@ def test_the_chi_window_is_fixed(head, drawn, tmp_path):
 
 
 def test_nan_is_drawn_as_nothing(head, tmp_path):
-    names = ("magnitude", "unwrapped_rad", "total_field_ppm", "local_field_ppm", "chi_ppm")
+    names = ("magnitude", "unwrapped", "total_field_ppm", "local_field_ppm", "chi_ppm")
     empty = {name: getattr(head, name) * np.nan for name in names}
     assert draw_figures(replace(head, **empty), tmp_path, "sub-01")
 
@@ -174,5 +174,5 @@ def test_empty_masks_are_drawn_as_nothing(head, tmp_path):
 
 
 def test_a_single_echo_is_drawn(head, tmp_path):
-    one = {name: getattr(head, name)[:1] for name in ("magnitude", "phase_rad", "unwrapped_rad")}
+    one = {name: getattr(head, name)[:1] for name in ("magnitude", "phase", "unwrapped")}
     assert draw_figures(replace(head, **one, echo_times_s=(0.02,)), tmp_path, "sub-01")
