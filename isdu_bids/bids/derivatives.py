@@ -13,9 +13,9 @@ import numpy.typing as npt
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.outputs import OUTPUTS, label_entities, output_path
 from isdu_bids.bids.provenance import sidecar, source_uris
-from isdu_bids.bids.sidecar import write_json, write_text
 from isdu_bids.bids.tables import Table, tsv
-from isdu_bids.errors import DataError, OutputError
+from isdu_bids.errors import DataError
+from isdu_bids.files import beside, write_json, write_text
 from isdu_bids.images import save_volume
 from isdu_bids.units import ppm_to_hz
 
@@ -72,7 +72,7 @@ def write_outputs(
             fields = sidecar(acquisition, key, number, sources=sources, facts=facts, flags=flags)
             write_file(path, volume, affine)
             if key != "label_names":  # whose name and sidecar are those of the image
-                write_json(sidecar_path(path), fields)
+                write_json(beside(path, ".json"), fields)
     return [path for paths in written.values() for path in paths]
 
 
@@ -98,7 +98,7 @@ def write_output(
     """
     path = output_path(output_dir, acquisition, key, entities=entities)
     write_file(path, data, affine)
-    write_json(sidecar_path(path), fields)
+    write_json(beside(path, ".json"), fields)
     return path
 
 
@@ -120,21 +120,7 @@ def write_file(path: Path, data: npt.ArrayLike | Table, affine: npt.ArrayLike) -
         raise ValueError(f"{path}: a 3D array is needed, not shape {volume.shape}")
     if not np.all(np.isfinite(volume)):
         raise DataError(f"{path} would hold values that are not finite; please report this")
-    try:
-        save_volume(volume, affine, path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error}); check the folder") from error
-
-
-def sidecar_path(path: Path) -> Path:
-    """JSON file beside an output.
-
-    Examples
-    --------
-    >>> sidecar_path(Path("anat/sub-01_Chimap.nii.gz")).as_posix()
-    'anat/sub-01_Chimap.json'
-    """
-    return path.with_name(path.name.partition(".")[0] + ".json")
+    save_volume(volume, affine, path)
 
 
 def _stored(key: str, data: Any, field_strength_t: float) -> Any:

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from isdu_bids.errors import DataError
 
 #: Columns of a table: name -> values.
@@ -20,8 +18,10 @@ def tsv(table: Table) -> str:
     Examples
     --------
     >>> tsv({"index": [1, None], "mean_ppm": [0.05, float("nan")]})
-    'index\\tmean_ppm\\n1\\t0.05\\nn/a\\tn/a\\n'
+    'index\tmean_ppm\n1\t0.05\nn/a\tn/a\n'
     """
+    import pandas as pd  # half a second, which a query need not wait for
+
     columns = {name: pd.Series(list(values), dtype=object) for name, values in table.items()}
     if len({len(column) for column in columns.values()}) > 1:
         raise ValueError(f"columns of unequal length: {', '.join(table)}")
@@ -51,6 +51,8 @@ def read_tsv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     DataError
         If it cannot be read, has no rows, or a value is missing.
     """
+    import pandas as pd
+
     try:
         frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # pandas' own errors are values, too

@@ -22,8 +22,8 @@ from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.derivatives import write_outputs
 from isdu_bids.bids.layout import figure_folder, summary_path
 from isdu_bids.bids.outputs import OUTPUTS, remove_outdated
-from isdu_bids.bids.sidecar import write_json
 from isdu_bids.citations import opening_sentence
+from isdu_bids.files import write_json
 from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import Notes, Step, combined_magnitude
 from isdu_bids.quality.flags import flags_of_steps

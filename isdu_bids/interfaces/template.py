@@ -17,10 +17,10 @@ from nipype.interfaces.base import (
 
 from isdu_bids import images
 from isdu_bids.bids.acquisition import Acquisition
-from isdu_bids.bids.derivatives import sidecar_path, write_output
+from isdu_bids.bids.derivatives import write_output
 from isdu_bids.bids.layout import figure_folder
 from isdu_bids.bids.outputs import output_path, remove_outdated, transform_path
-from isdu_bids.bids.sidecar import read_json, write_json
+from isdu_bids.files import beside, read_json, write_json
 from isdu_bids.interfaces.base import Step, combined_magnitude
 from isdu_bids.quality.template import measure_template
 from isdu_bids.reports.template import draw_template_figure, template_figure_path
@@ -172,7 +172,7 @@ class WriteTemplate(Step):
             native = output_path(output_dir, scan, key)
             fields = {
                 # flags, reference, weights: whoever averages these maps must see them
-                **read_json(sidecar_path(native)),
+                **read_json(beside(native, ".json")),
                 "Sources": [f"bids::{native.relative_to(output_dir).as_posix()}"],
                 "SpatialReference": template.reference,
             }

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from isdu_bids import __version__
-from isdu_bids.bids.sidecar import read_json, write_json
 from isdu_bids.citations import Sentence, pipeline_key
 from isdu_bids.errors import DataError
+from isdu_bids.files import read_json, write_json
 from isdu_bids.geometry import Triple
 from isdu_bids.quality.flags import Flag, processing_flags, worst_first
 from isdu_bids.quality.measures import flag_scan

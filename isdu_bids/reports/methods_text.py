@@ -7,8 +7,8 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from isdu_bids.bids.sidecar import write_text
 from isdu_bids.citations import Reference, Sentence, keys_of, pipeline_key, reference
+from isdu_bids.files import write_text
 
 #: What was done to a scan, in order; scans with the same sentences went through one pipeline.
 Pipeline = tuple[Sentence, ...]
@@ -41,7 +41,8 @@ def methods_text(pipelines: Iterable[Pipeline], level: int = 2) -> str:
 
     Examples
     --------
-    >>> print(methods_text([(("Phase was unwrapped with ROMEO", "10.1002/mrm.28563"),)])[:48])
+    >>> sentences = (("Phase was unwrapped with ROMEO", "10.1002/mrm.28563"),)
+    >>> print(methods_text([sentences]).partition("\\n\\n## References")[0])
     ## Methods
     <BLANKLINE>
     Phase was unwrapped with ROMEO [1].

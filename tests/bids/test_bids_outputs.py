@@ -11,7 +11,7 @@ from skeleton import AFFINE, SHAPE, make_dataset
 
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.dataset import write_dataset_files
-from isdu_bids.bids.derivatives import sidecar_path, write_file, write_output, write_outputs
+from isdu_bids.bids.derivatives import write_file, write_output, write_outputs
 from isdu_bids.bids.names import parse_name
 from isdu_bids.bids.outputs import (
     OUTPUTS,
@@ -26,6 +26,7 @@ from isdu_bids.bids.provenance import raw_uri, sidecar
 from isdu_bids.bids.query import find_acquisitions
 from isdu_bids.bids.validation import find_validator, validate
 from isdu_bids.errors import DataError, OutputError
+from isdu_bids.files import beside
 
 SCANS = {
     "sub-01": {},
@@ -111,7 +112,7 @@ def write_scan(output_dir, scan, maps, **changed):
 
 
 def read_sidecar(path):
-    return json.loads(sidecar_path(path).read_text())
+    return json.loads(beside(path, ".json").read_text())
 
 
 def write_all(output_dir, raw):
