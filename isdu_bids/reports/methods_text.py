@@ -42,7 +42,7 @@ def methods_text(pipelines: Iterable[Pipeline], level: int = 2) -> str:
     Examples
     --------
     >>> sentences = (("Phase was unwrapped with ROMEO", "10.1002/mrm.28563"),)
-    >>> print(methods_text([sentences]).partition("\\n\\n## References")[0])
+    >>> print(methods_text([sentences]).partition("## References")[0].strip())
     ## Methods
     <BLANKLINE>
     Phase was unwrapped with ROMEO [1].
