@@ -105,7 +105,7 @@ class SegmentMagnitude(Step):
             segmentation_sha256=chosen.sha256,
             segmentation_official=chosen.official,
             segmentation_device=result.device,
-            **({"segmentation_judge_sha256": self.inputs.judge_sha256} if result.scores else {}),
+            **({"segmentation_scores_sha256": self.inputs.judge_sha256} if result.scores else {}),
         )
 
 

@@ -165,10 +165,7 @@ def map_field(
         steps=(
             ("Slices whose phase was flipped by pi were turned back where there were any", ""),
             *_offset_steps(offset, smoothing_mm),
-            (
-                f"The phase was unwrapped with {UNWRAPPING[unwrapping].description}",
-                UNWRAPPING[unwrapping].reference,
-            ),
+            _unwrapping_step(unwrapping),
             *_combination_steps(combination, len(phase)),
             *_sign_steps(sign, checked=sign_correlation is not None),
         ),
@@ -188,6 +185,11 @@ def _offset_steps(offset: Offset, smoothing_mm: float) -> list[Sentence]:
     if offset == "bipolar":
         steps.append(("The phase that alternates with the readout direction was removed", ""))
     return steps
+
+
+def _unwrapping_step(unwrapping: str) -> Sentence:
+    method = UNWRAPPING[unwrapping]
+    return f"The phase was unwrapped with {method.description}", method.reference
 
 
 def _combination_steps(combination: str, n_echoes: int) -> list[Sentence]:
