@@ -2,12 +2,15 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pytest
+import yaml
 
 from isdu_bids.quality.flags import Flag
 from isdu_bids.quality.record import ScanRecord
+from isdu_bids.reports.figures import FIGURES
 from isdu_bids.reports.subject import write_subject_report
 
 SECTIONS = [
@@ -83,6 +86,12 @@ def test_every_section_and_every_image_is_there(tmp_path, drawn):
     assert images(page) == [f"sub-01/figures/{path.name}" for path in drawn]
     for name in images(page):
         assert (tmp_path / name).is_file()
+
+
+def test_figures_name_sections_that_the_report_has():
+    outline = (files("isdu_bids") / "data/reports/subject.yml").read_text()
+    sections = {section["name"] for section in yaml.safe_load(outline)}
+    assert {figure.section for figure in FIGURES} <= sections
 
 
 def test_nothing_is_loaded_from_the_network(tmp_path, drawn):
