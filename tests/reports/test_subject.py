@@ -37,6 +37,7 @@ def summary(name, **changes):
         facts={
             "phase_scaling": "rad <as stored>",
             "inversion": "isdu",
+            "inversion_reference": "10.9999/cited-elsewhere",
             "inversion_device": "cuda:0",
             "background_device": "cpu",
             "weights": "final",
@@ -142,6 +143,7 @@ def test_summary_tells_what_the_consensus_demands(tmp_path):
         "isdu-bids in out participant",
     ):
         assert text in page, text
+    assert "cited-elsewhere" not in page
 
 
 def test_flags_come_with_their_severity_and_nan_is_not_a_number(tmp_path):
