@@ -56,6 +56,43 @@ def test_unets_run_on_any_size():
     assert chi[mask].std() > 0
 
 
+NOISE_AWARE = {
+    "denoiser": "multiscale", "depth": None, "features": 4,
+    "noise_input": True, "solve_first": True,
+    "masked_prior": True,
+}  # fmt: skip
+
+
+def test_noise_aware_networks_see_the_same_noise_in_boxes_and_in_whole_volumes():
+    """Whole volumes are the plain forward pass; crops do not depend on empty space around them."""
+    net, sd = weights(**NOISE_AWARE), 0.002
+    field, mask = scene()
+    kernel = dipole_kernel(field.shape, dc_value=net.network.architecture.dc_value, **AXIAL)
+    with torch.inference_mode():
+        volumes = (field[None, None], mask[None, None].float(), kernel)
+        plain = net.network(*volumes, torch.full_like(field, sd)[None, None])[0, 0]
+    whole = isdu(field, mask, weights=net, field_sd_ppm=sd, crop=False, **AXIAL)
+    assert torch.allclose(whole, plain, atol=1e-7)
+    wide_field, wide_mask = torch.zeros(50, 47, 61), torch.zeros(50, 47, 61, dtype=torch.bool)
+    wide_field[9:31, 20:40, 30:54], wide_mask[9:31, 20:40, 30:54] = field, mask
+    chi = isdu(field, mask, weights=net, field_sd_ppm=sd, **AXIAL)
+    wide = isdu(wide_field, wide_mask, weights=net, field_sd_ppm=sd, **AXIAL)
+    assert torch.allclose(wide[9:31, 20:40, 30:54], chi, atol=1e-7)
+
+
+def test_noise_matters_to_networks_that_see_it_and_is_asked_for():
+    field, mask = scene()
+    loaded = weights(**NOISE_AWARE)
+    quiet, loud = (
+        isdu(field, mask, weights=loaded, field_sd_ppm=sd, **AXIAL) for sd in (0.001, 0.01)
+    )
+    assert relative_difference(quiet, loud) > 0.05
+    as_map = isdu(field, mask, weights=loaded, field_sd_ppm=torch.full_like(field, 0.001), **AXIAL)
+    assert torch.equal(quiet, as_map)
+    with pytest.raises(UsageError, match="--field-sd"):
+        isdu(field, mask, weights=loaded, **AXIAL)
+
+
 def test_half_precision_is_close():
     """Three digits of bfloat16 leave a few per cent in a random network, far less in trained ones
     (benchmarks/inference.py)."""
