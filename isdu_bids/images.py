@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isdu_bids.errors import DataError
+from isdu_bids.files import replacing
 from isdu_bids.geometry import b0_direction, voxel_size_mm
 
 #: Largest distance between the same voxel of two files, as a fraction of the voxel, that rounding
@@ -132,6 +133,11 @@ def save_volume(
 
     The type on disk follows the array: bool is stored as uint8, 64-bit numbers as 32-bit ones,
     anything else as it is. A source ``header`` hands down its description, units and time step.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
     """
     array = _storable(np.asarray(data))
     image = nib.Nifti1Image(array, np.asarray(affine, dtype=float), header, dtype=array.dtype)
@@ -143,8 +149,8 @@ def save_volume(
     image.header["intent_code"] = 0
     if header is None:
         image.header.set_xyzt_units("mm", "sec")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    nib.save(image, path)
+    with replacing(Path(path)) as partial:
+        nib.save(image, partial)
     return Path(path)
 
 
@@ -180,6 +186,19 @@ def check_same_grid(paths: Sequence[Path]) -> tuple[int, int, int]:
 def n_volumes(path: Path) -> int:
     """Count the volumes of a file: 1 for 3D, the length of the last axis for 4D."""
     return int(np.prod(_open(path).shape[3:], dtype=int))
+
+
+def read_grid(path: Path | str) -> tuple[tuple[int, int, int], npt.NDArray[np.float64]]:
+    """Matrix size (x, y, z) and affine of a file, from its header alone."""
+    image = _open(path)
+    x, y, z = image.shape[:3]
+    return (x, y, z), image.affine
+
+
+def load_labels(path: Path | str) -> npt.NDArray[np.int16]:
+    """Integer labels of a segmentation, axes turned to right, anterior, superior (RAS+)."""
+    image = nib.as_closest_canonical(_open(path))
+    return np.asarray(image.dataobj).astype(np.int16)
 
 
 def _open(path: Path | str) -> nib.Nifti1Image:
@@ -228,16 +247,3 @@ def _storable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     smaller = {"b1": np.uint8, "f8": np.float32, "f2": np.float32, "i8": np.int32, "u8": np.uint32}
     target = smaller.get(f"{array.dtype.kind}{array.dtype.itemsize}")
     return array if target is None else array.astype(target)
-
-
-def read_grid(path: Path | str) -> tuple[tuple[int, int, int], npt.NDArray[np.float64]]:
-    """Matrix size (x, y, z) and affine of a file, from its header alone."""
-    image = _open(path)
-    x, y, z = image.shape[:3]
-    return (x, y, z), image.affine
-
-
-def load_labels(path: Path | str) -> npt.NDArray[np.int16]:
-    """Integer labels of a segmentation, axes turned to right, anterior, superior (RAS+)."""
-    image = nib.as_closest_canonical(_open(path))
-    return np.asarray(image.dataobj).astype(np.int16)

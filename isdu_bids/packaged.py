@@ -1,21 +1,23 @@
-"""Weights files: those of the package, those of FreeSurfer, and the checksum that names a file."""
+"""Weights files: those of the package, and those of FreeSurfer."""
 
 from __future__ import annotations
 
-import hashlib
 import os
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from isdu_bids.errors import DataError
+from isdu_bids.files import file_sha256
 
 #: Folder of the packaged weights; ``SHA256SUMS`` lies beside them.
 WEIGHTS_FOLDER = Path(str(files("isdu_bids") / "data" / "weights"))
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as ``sha256sum`` prints it."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def checksums(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of the files among the parameters of a method, by the name of the parameter."""
+    return {k: file_sha256(value) for k, value in parameters.items() if isinstance(value, Path)}
 
 
 def find_weights(where: Path | None, file: str) -> Path | None:

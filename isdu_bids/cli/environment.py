@@ -6,8 +6,12 @@ It must be set before Nipype, torch or matplotlib are imported, here and in the 
 from __future__ import annotations
 
 import configparser
+import contextlib
 import os
+import shutil
 from pathlib import Path
+
+from isdu_bids.files import replacing
 
 _ITK = "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"  # of ANTs
 
@@ -32,11 +36,8 @@ def prepare_environment(work_dir: Path, *, omp_nthreads: int, verbosity: int) ->
     )
     work_dir = work_dir.absolute()
     folder = work_dir / "config"
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"nipype.cfg.{os.getpid()}"
-    with partial.open("w") as stream:
+    with replacing(folder / "nipype.cfg") as partial, partial.open("w") as stream:
         parser.write(stream)
-    partial.replace(folder / "nipype.cfg")
     os.environ["NIPYPE_CONFIG_DIR"] = str(folder)
     os.environ["NO_ET"] = os.environ["NIPYPE_NO_ET"] = "1"  # no version check over the network
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", _ITK):
@@ -44,4 +45,22 @@ def prepare_environment(work_dir: Path, *, omp_nthreads: int, verbosity: int) ->
     # A container's root and home are often read-only; compiled code is worth keeping between runs.
     caches = work_dir / "cache"
     os.environ.setdefault("MPLCONFIGDIR", str(caches / "matplotlib"))
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(caches / "numba"))
+    os.environ["NUMBA_CACHE_DIR"] = str(_writable_numba_cache(caches / "numba"))
+
+
+def _writable_numba_cache(folder: Path) -> Path:
+    """Return the cache that the user or a container names; if it is read-only, a copy in `folder`.
+
+    numba compiles anew, ten seconds long, where it cannot write to its cache.
+    """
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    if given is None:
+        return folder
+    if not Path(given).is_dir() or os.access(given, os.W_OK):
+        return Path(given)
+    if not folder.is_dir():
+        partial = folder.with_name(f"numba.{os.getpid()}")
+        shutil.copytree(given, partial)
+        with contextlib.suppress(OSError):  # another job with this work folder was faster
+            partial.rename(folder)
+    return folder

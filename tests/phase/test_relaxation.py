@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from isdu_bids.errors import DataError
-from isdu_bids.phase.relaxation import RELAXATION, fit_relaxation
+from isdu_bids.phase.registry import RELAXATION
+from isdu_bids.phase.relaxation import fit_relaxation
 
 EVEN = tuple(0.004 * np.arange(1, 7))
 UNEVEN = (0.003, 0.006, 0.012, 0.02, 0.03)
@@ -76,5 +77,5 @@ def test_empty_voxels_stay_finite_and_outside_is_zero():
 
 
 def test_two_echoes_are_refused():
-    with pytest.raises(DataError, match="three echoes"):
+    with pytest.raises(DataError, match="needs 3 echoes"):
         fit_relaxation(decay(EVEN)[:2], EVEN[:2], MASK)
