@@ -65,26 +65,35 @@ def run(options: argparse.Namespace) -> None:
 
 
 def submit_dataset(options: argparse.Namespace) -> None:
-    """Freeze the list of scans and submit it.
+    """Freeze the list of scans and submit it."""
+    app_options = parse_options([options.bids_dir, *options.words])
+    submission = submission_of(options, app_options)
+    output_dir = app_options.running.output_dir
+    if not options.dry_run:
+        guard_output(app_options.selection.bids_dir, output_dir)
+    tasks, unusable = plan(app_options, options.per)
+    refuse_duplicates(read_submissions(output_dir), [s for t in tasks for s in t.scans])
+    _hand_over(submission, tasks, app_options, unusable, dry_run=options.dry_run)
+
+
+def submission_of(options: argparse.Namespace, app_options: Options) -> Submission:
+    """Turn the options into a submission.
 
     Raises
     ------
     UsageError
-        If scans of the list run or wait already, or the scheduler cannot take the folders.
+        If a scheduler cannot take the names of the folders.
     """
-    app_options = parse_options([options.bids_dir, *options.words])
-    running, selection = app_options.running, app_options.selection
-    if not options.dry_run:
-        guard_output(selection.bids_dir, running.output_dir)
-    if re.search(r"\s", f"{running.output_dir}{options.scratch}"):
-        raise UsageError(f"{running.output_dir}: schedulers take no names with spaces; rename it")
-    submission = Submission(
+    output_dir = app_options.running.output_dir
+    if re.search(r"\s", f"{output_dir}{options.scratch}"):
+        raise UsageError(f"{output_dir}: schedulers take no names with spaces; rename it")
+    return Submission(
         scheduler=options.scheduler,
         per=options.per,
         request=_request(options, Request()),
         launch=Launch(
-            bids_dir=selection.bids_dir,
-            output_dir=running.output_dir,
+            bids_dir=app_options.selection.bids_dir,
+            output_dir=output_dir,
             current_dir=Path.cwd(),
             app=APP,
             container=str(options.container.absolute()) if options.container else "",
@@ -94,9 +103,6 @@ def submit_dataset(options: argparse.Namespace) -> None:
         ),
         group=options.group,
     )
-    tasks, unusable = plan(app_options, options.per)
-    refuse_duplicates(read_submissions(running.output_dir), [s for t in tasks for s in t.scans])
-    _hand_over(submission, tasks, app_options, unusable, dry_run=options.dry_run)
 
 
 def resubmit(options: argparse.Namespace) -> None:

@@ -29,7 +29,7 @@ def queued_tasks(words: Scheduler, job: str) -> dict[int, str] | None:
 
 def read_queue(words: Scheduler, job: str, text: str) -> dict[int, str]:
     """Read the scheduler's list of tasks; what has ended is left out."""
-    tasks = {}
+    tasks: dict[int, str] = {}
     for line in text.splitlines():
         found = re.search(words.queue_line, line)
         if not found or found["job"] != _number(job):

@@ -60,14 +60,9 @@ class Launch:
             f"{quote(str(path))}:{quote(str(path))}:ro" for path in (self.bids_dir, *self.bind)
         ]
         out = quote(str(self.output_dir))
-        return " ".join(
-            [
-                "apptainer run --containall --cleanenv",
-                *(["--nv"] if gpu else []),
-                *(f"-B {bind}" for bind in (*binds, f"{out}:{out}", '"$work:$work"')),
-                quote(self.container),
-            ]
-        )
+        options = [f"-B {bind}" for bind in (*binds, f"{out}:{out}", '"$work:$work"')]
+        run = "apptainer run --containall --cleanenv" + (" --nv" if gpu else "")
+        return " \\\n        ".join([run, *options, quote(self.container)])
 
     @property
     def work(self) -> str:
@@ -78,8 +73,8 @@ class Launch:
 
 _ARRAY = """\
 #!/bin/bash
-{directives}
-{header}
+{top}
+
 folder={folder}
 task={task}
 
@@ -95,16 +90,19 @@ mkdir -p "$work"
 rm -f "$folder/state/$task.exit"
 echo "job {job_number} on $HOSTNAME" > "$folder/state/$task.started"
 
-# The scheduler tells this shell to stop before the time limit; the app is told to do so.
-signalled= stopped=
-trap 'signalled=1; stopped=" stopped"; kill -TERM "$app"' TERM USR1 USR2
-cd {current_dir}
-{words} \\
-    {bids_dir} {output_dir} participant \\
-    --config-file "$folder/isdu-bids.toml" --skip-bids-validation "${{arguments[@]}}" \\
-    --work-dir "$work" --nprocs "{cpus}" --mem "{memory_mb}" &
+# Before the time limit the scheduler warns this shell, or all processes; the app is told to stop.
+stopped=''
+trap 'stopped=" stopped"; kill -TERM "$app" 2> /dev/null' TERM USR1 USR2
+cd {current_dir} || exit
+( # which knows no USR1 and would die of it
+    trap '' USR1 USR2
+    exec {words} \\
+        {bids_dir} {output_dir} participant \\
+        --config-file "$folder/isdu-bids.toml" --skip-bids-validation "${{arguments[@]}}" \\
+        --work-dir "$work" --nprocs "{cpus}" --mem "{memory_mb}"
+) &
 app=$!
-while wait "$app"; code=$?; [ "$signalled" ]; do signalled=; done # a signal cuts wait short
+while wait "$app"; code=$?; kill -0 "$app" 2> /dev/null; do :; done # a signal cuts wait short
 echo "$code$stopped" > "$folder/state/$task.exit"
 [ "$code" = 0 ] && rm -rf "$work" # else a resubmission goes on from there
 exit "$code"
@@ -112,12 +110,12 @@ exit "$code"
 
 _GROUP = """\
 #!/bin/bash
-{directives}
-{header}
+{top}
+
 folder={folder}
 work="{work}/group"
 mkdir -p "$work"
-cd {current_dir}
+cd {current_dir} || exit
 {words} \\
     {bids_dir} {output_dir} group --work-dir "$work"
 code=$?
@@ -142,10 +140,10 @@ def _render(
     template: str, words: Scheduler, request: Request, launch: Launch, folder: Path, n_tasks: int
 ) -> str:
     name = "isdu-bids" if n_tasks else "isdu-bids-group"
-    lines = words.directives(request, name=name, log_dir=f"{folder}/log", n_tasks=n_tasks)
+    top = words.directives(request, name=name, log_dir=f"{folder}/log", n_tasks=n_tasks)
+    top += [launch.header.strip()] if launch.header else []
     return template.format(
-        directives="\n".join(lines),
-        header=launch.header.strip(),
+        top="\n".join(top),
         folder=quote(str(folder)),
         task=words.task,
         work=launch.work,

@@ -24,6 +24,7 @@ from isdu_bids.quality.record import read_record
 
 DONE, FLAGGED, FAILED = "done", "flagged", "failed"
 STATUSES = (DONE, FLAGGED, RUNNING, PENDING, FAILED)
+_LOG_END = 20_000  # characters of a log, at its end, in which the reason is looked for
 _ENDED = "there is no word on why: see its log"
 
 
@@ -163,7 +164,7 @@ def _told(folder: Path, index: int) -> Outcome:
         started_s=started.stat().st_mtime if started.exists() else None,
         exit_code=int(code) if code else None,
         is_stopped=bool(stopped),
-        log=_text(log),
+        log=_text(log)[-_LOG_END:],
     )
 
 

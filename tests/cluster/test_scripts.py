@@ -53,7 +53,9 @@ class Bench:
         variables = {key: value.format(task) for key, value in NODE[scheduler].items()}
         scratch = self.cohort.folder / "scratch"
         return subprocess.Popen(
-            ["bash", str(script)], env={**os.environ, **variables, "SCRATCH": str(scratch)}
+            ["bash", str(script)],
+            env={**os.environ, **variables, "SCRATCH": str(scratch)},
+            start_new_session=True,
         )
 
     def state(self, name: str) -> str:
@@ -88,12 +90,14 @@ def test_an_index_without_a_line_does_nothing(cohort):
     assert cohort.runs == []
 
 
+@pytest.mark.parametrize("to", ["shell", "all"])
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2"])
-def test_a_warning_of_the_scheduler_stops_the_app(cohort, wait_for, name):
+def test_a_warning_of_the_scheduler_stops_the_app(cohort, wait_for, name, to):
     bench = Bench(cohort, sub_01="slow")
     process = bench.start()
     wait_for(lambda: cohort.runs, 30)
-    process.send_signal(getattr(signal, name))
+    send = os.kill if to == "shell" else os.killpg
+    send(process.pid, getattr(signal, name))
     assert process.wait(timeout=30) == 128 + signal.SIGTERM
     assert bench.state("1.exit") == "143 stopped"
 
