@@ -28,7 +28,7 @@ from isdu_bids.settings import Options
 #: How a task runs this installation of the app, whatever the PATH of a node.
 APP = (sys.executable, "-m", "isdu_bids.cli.app")
 #: Options that each task is given anew.
-_OF_TASK = ("participant_label", "session_label", "work_dir", "n_procs", "memory_gb")
+_OF_TASK = ("work_dir", "n_procs", "memory_gb")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -72,7 +72,7 @@ def submit_dataset(options: argparse.Namespace) -> None:
     if not options.dry_run:
         guard_output(app_options.selection.bids_dir, output_dir)
     tasks, unusable = plan(app_options, options.per)
-    refuse_duplicates(read_submissions(output_dir), [s for t in tasks for s in t.scans])
+    refuse_duplicates(read_submissions(output_dir), {s for t in tasks for s in t.scans})
     _hand_over(submission, tasks, app_options, unusable, dry_run=options.dry_run)
 
 
@@ -117,7 +117,7 @@ def resubmit(options: argparse.Namespace) -> None:
         words = [str(earlier.launch.bids_dir), str(earlier.launch.output_dir), LEVELS[0]]
         words += ["--config-file", str(earlier.folder / "isdu-bids.toml")]
         app_options = parse_options([*words, "--participant-label", *subjects])
-        tasks, unusable = plan(app_options, earlier.per, scans)
+        tasks, unusable = plan(app_options, earlier.per, set(scans))
         submission = replace(
             Submission(request=_request(options, earlier.request), launch=earlier.launch),
             scheduler=earlier.scheduler,

@@ -16,7 +16,6 @@ PER: Mapping[str, tuple[str, ...]] = {
     "session": ("sub", "ses"),
     "scan": ("sub", "ses", "acq", "run"),
 }
-_LABELS = {"sub": "--participant-label", "ses": "--session-label"}
 _FILTERED = {"acq": "acquisition", "run": "run"}  # by a filter file, as PyBIDS calls them
 _COLUMNS = ("name", "arguments", "scans")
 
@@ -91,7 +90,9 @@ def read_list(text: str) -> list[Task]:
 
 def _task(name: str, scans: tuple[str, ...], per: str, filters: Mapping[str, Any] | None) -> Task:
     entities = scan_entities(name)
-    words = [w for key, label in entities.items() if key in _LABELS for w in (_LABELS[key], label)]
+    sessions = dict.fromkeys(e["ses"] for e in map(scan_entities, scans) if "ses" in e)
+    words = ["--participant-label", entities["sub"]]
+    words += ["--session-label", *sessions] if sessions else []  # none that is added later
     wanted = dict(filters or {})
     if per == "scan":
         wanted |= {long: entities.get(short) for short, long in _FILTERED.items()}

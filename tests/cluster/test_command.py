@@ -96,6 +96,13 @@ def test_options_of_the_app_are_frozen_and_checked(cohort, fake):
     assert "n_procs" not in text
 
 
+def test_selection_of_the_user_is_kept(cohort, fake):
+    cohort.add(sub_01="ok", sub_02="ok")
+    assert submit(cohort, app=("--participant-label", "02", "--session-label", "x")) == 18
+    assert submit(cohort, app=("--participant-label", "02")) == 0
+    assert read_submissions(cohort.output_dir)[0].scans == ["sub-02"]
+
+
 def test_scans_that_cannot_be_used_are_told_and_not_submitted(cohort, fake, capsys):
     cohort.add(sub_01="ok", sub_02="ok")
     next(cohort.bids_dir.glob("sub-02/anat/*echo-1_part-mag*.nii.gz")).unlink()

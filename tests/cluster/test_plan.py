@@ -39,6 +39,12 @@ def test_scans_that_differ_in_rec_alone_meet_in_one_task():
     assert plan_tasks(SCANS, "scan")[-1].scans == tuple(SCANS[-2:])
 
 
+def test_sessions_are_frozen_too():
+    assert plan_tasks(SCANS)[0].arguments == (
+        "--participant-label", "01", "--session-label", "a", "b",
+    )  # fmt: skip
+
+
 def test_a_scan_is_selected_by_its_labels_and_by_those_it_lacks():
     task = plan_tasks(SCANS, "scan")[0]
     assert task.arguments == ("--participant-label", "01", "--session-label", "a")
