@@ -176,7 +176,10 @@ def read_results(output_dir: Path, scan: str) -> Results:
     """Look for the results of a scan: its map, the map's sidecar and its record."""
     labels = (scan_entities(scan).get(key) for key in SCAN_ENTITIES)
     acquisition = Acquisition(*labels, field_strength_t=nan)  # type: ignore[arg-type]
-    record, chi = summary_path(output_dir, acquisition), output_path(output_dir, acquisition, "chi")
+    record, chi = (
+        summary_path(output_dir, acquisition),
+        output_path(output_dir, acquisition, "chi_ppm"),
+    )
     if not all(path.exists() for path in (record, chi, beside(chi, ".json"))):
         return Results()
     try:
