@@ -65,7 +65,15 @@ def run(options: argparse.Namespace) -> None:
 
 
 def submit_dataset(options: argparse.Namespace) -> None:
-    """Freeze the list of scans and submit it."""
+    """Freeze the list of scans and submit it.
+
+    Raises
+    ------
+    UsageError
+        If another level than the participants' is to be submitted.
+    """
+    if LEVELS[0] not in options.words:
+        raise UsageError(f"the level {LEVELS[0]} is submitted; --group adds the other after it")
     app_options = parse_options([options.bids_dir, *options.words])
     submission = submission_of(options, app_options)
     output_dir = app_options.running.output_dir

@@ -76,6 +76,13 @@ def test_one_array_and_a_job_after_it(cohort, fake):
     assert (submitted.submission.request.cpus, submitted.submission.request.memory_mb) == (2, 6000)
 
 
+def test_tasks_are_of_the_participant_level(cohort, fake, capsys):
+    cohort.add(sub_01="ok")
+    folders = [str(cohort.bids_dir), str(cohort.output_dir)]
+    assert toolbox.main(["cluster", "submit", *folders, "group"]) == 64
+    assert "--group" in capsys.readouterr().err
+
+
 def test_dry_run_submits_and_writes_nothing(cohort, fake, capsys):
     cohort.add(sub_01="ok", sub_02="ok")
     assert submit(cohort, "--dry-run", "--no-group") == 0
