@@ -39,7 +39,7 @@ class Outcome:
     exit_code
         Of the app; None: the task has not ended, or was killed before it could tell.
     is_stopped
-        Whether it was told to stop, which the scheduler does before the time limit.
+        Whether the scheduler told it to stop: before the time limit, or as somebody cancels it.
     queued
         `RUNNING`, `PENDING` or empty: neither; None where the scheduler cannot be asked.
     ended
@@ -102,7 +102,7 @@ def _why(scan: str, task: Outcome) -> str:
     if task.exit_code is None and task.started_s is None:
         return f"never started {task.ended}".strip()
     how = f"exit code {task.exit_code}" if task.exit_code is not None else "killed"
-    marks = [how, *(["stopped before the time limit"] if task.is_stopped else []), task.ended]
+    marks = [how, *(["stopped by the scheduler"] if task.is_stopped else []), task.ended]
     return f"{', '.join(filter(None, marks))}: {said or _ENDED}"
 
 

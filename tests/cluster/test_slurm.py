@@ -58,7 +58,7 @@ def test_eight_scans_of_which_three_fail(cohort, wait_for, monkeypatch):
     assert after["sub-08"] == ("flagged", "noisy")
     assert after["sub-03"][1].startswith("exit code 1: field failed: the image ends early")
     assert "memory" in after["sub-04"][1]
-    assert after["sub-07"][1].startswith("exit code 143, stopped before the time limit")
+    assert after["sub-07"][1].startswith("exit code 143, stopped by the scheduler")
     assert {after[f"sub-0{i}"][0] for i in (3, 4, 7)} == {"failed"}
     assert sorted(cohort.runs) == [f"sub-{i:02d}" for i in range(1, 9)]
     (gathered,) = (cohort.folder / "groups.txt").read_text().splitlines()

@@ -65,7 +65,7 @@ def test_flags_are_told():
         ),
         (
             Outcome(queued="", started_s=1, exit_code=143, is_stopped=True, log="fitting\n"),
-            "exit code 143, stopped before the time limit: fitting",
+            "exit code 143, stopped by the scheduler: fitting",
         ),
         (
             Outcome(queued="", started_s=1, ended="OUT_OF_MEMORY", log="oom_kill\n"),
