@@ -13,8 +13,9 @@ from math import nan
 from pathlib import Path
 
 import pytest
-from isdu_bids.quality.record import ScanRecord, write_record
 from skeleton import make_dataset
+
+from isdu_bids.quality.record import ScanRecord, write_record
 
 PROGRAMS = ("sbatch", "squeue", "scancel", "sinfo", "slurmctld", "slurmd", "munged")
 

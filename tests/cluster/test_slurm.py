@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from heads import write_head
 
+from isdu_bids.bids.validation import validate
 from isdu_bids.cli import cluster, toolbox
 from isdu_bids.cluster.submission import read_submissions
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
+ROOT = Path(__file__).parents[2]
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
 TINY = ("--mem", "400", "--time", "1", "--grace", "45")
 
@@ -103,3 +106,21 @@ def test_cancelled_tasks_are_told_and_submitted_again(cohort, wait_for, monkeypa
     assert toolbox.main(["cluster", "resubmit", str(cohort.output_dir)]) == 0
     wait_for(lambda: not queue(), 180)
     assert statuses(cohort) == {"sub-01": "failed", "sub-02": "done", "sub-03": "done"}
+
+
+@pytest.mark.usefixtures("slurm")
+def test_the_app_itself(cohort, wait_for, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for subject in ("01", "02"):
+        write_head(cohort.bids_dir, subject)
+    broken = next(cohort.bids_dir.glob("sub-02/anat/*echo-2_part-phase*.nii.gz"))
+    broken.write_bytes(broken.read_bytes()[:-1000])
+    words = ["cluster", "submit", "--mem", "3G", "--time", "10", "--no-group"]
+    words += [str(cohort.bids_dir), str(cohort.output_dir), "participant", "--inversion", "tkd"]
+    assert toolbox.main(words) == 0
+    wait_for(lambda: not queue(), 600)
+    assert statuses(cohort)["sub-01"] in ("done", "flagged")
+    status, why = table(cohort)["sub-02"]
+    assert (status, str(broken) in why) == ("failed", True)
+    report = validate(cohort.output_dir)
+    assert report is None or not report.errors
