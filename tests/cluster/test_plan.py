@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from skeleton import make_dataset
 
+from isdu_bids.bids.query import find_acquisitions
 from isdu_bids.cluster.plan import PER, list_text, plan_tasks, read_list
 
 SCANS = [
@@ -62,3 +64,18 @@ def test_filters_of_the_user_are_kept_and_frozen():
 def test_list_survives_being_written(scans, per):
     tasks = plan_tasks(scans, per)
     assert read_list(list_text(tasks)) == tasks
+
+
+@pytest.mark.parametrize("per", PER)
+def test_arguments_and_filters_select_the_scans_of_a_task(per, tmp_path):
+    names = [*SCANS, "sub-02_ses-a", "sub-03_run-01", "sub-03_run-02", "sub-03_acq-x_run-01"]
+    dataset = make_dataset(tmp_path, {name: {} for name in names})
+    for task in plan_tasks(names, per):
+        participants, _, sessions = " ".join(task.arguments[1:]).partition(" --session-label ")
+        query = find_acquisitions(
+            dataset,
+            participant_labels=participants.split(),
+            session_labels=sessions.split(),
+            filters=task.filters or None,
+        )
+        assert {scan.name for scan in query.acquisitions} == set(task.scans)
