@@ -1,18 +1,20 @@
 """Score dipole inversions on simulated heads and on real fields with a COSMOS reference.
 
-    python benchmarks/scores.py DATA --weights isdu_k4 published.pth:1 [--quick]
+    python benchmarks/scores.py DATA --weights isdu_k4 published.pth:1 --methods tkd l2:weight=0.01
+    python benchmarks/scores.py DATA --datasets simulated --noise 0 0.001 0.002 0.005 --quick
 
 DATA holds ``synthseg_label_maps/training_seg_{13..16}.nii.gz`` (heads kept for validation) and
 ``invivo_patches/*.npz`` with ``local_field_ppm, chi_cosmos_ppm, mask`` (1 mm, B0 along the last
-axis). Maps are scored as they come, not referenced: only ``qsm-ci`` ignores an offset. Set
-``OMP_NUM_THREADS``; ``--quick`` takes a few crops of 64 voxels.
+axis). Maps are scored as they come, not referenced: only ``qsm-ci`` ignores an offset. Networks
+that see the noise are told the true level of simulated fields, and find that of measured ones on
+the zero cone. Set ``OMP_NUM_THREADS``; ``--quick`` takes a few crops of 64 voxels.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +28,7 @@ from isdu_bids.evaluation.tables import SCORE_COLUMNS, method_by_metric, summari
 from isdu_bids.images import load_labels
 from isdu_bids.inversion.registry import INVERSION
 from isdu_bids.networks.registry import PRECISIONS
-from isdu_bids.networks.weights import load_weights
+from isdu_bids.networks.weights import Weights, load_weights
 from isdu_bids.physics.dipole import forward_field
 from isdu_bids.physics.padding import mask_box
 from isdu_bids.simulation.sampling import partial_volume
@@ -35,11 +37,8 @@ from isdu_bids.simulation.susceptibility import brain_mask, draw_susceptibility
 HEADS = (13, 14, 15, 16)
 SUBJECTS = ("patches_subA", "patches_subB", "slab_subC")
 GEOMETRY = {"voxel_size_mm": (1.0, 1.0, 1.0), "b0_direction": (0.0, 0.0, 1.0)}
-NOISE_PPM = 0.002
 QUICK_SIZE = 64
 QUICK_PATCHES = 2
-
-Inversion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,13 @@ class Case:
     field_ppm: torch.Tensor
     chi_ppm: torch.Tensor
     mask: torch.Tensor
+    noise_ppm: float | None = None
 
 
-def simulated_heads(data: Path, quick: bool) -> Iterator[Case]:
+Inversion = Callable[[Case], torch.Tensor]
+
+
+def simulated_heads(data: Path, quick: bool, noise_levels: Sequence[float]) -> Iterator[Case]:
     for number in HEADS:
         name = f"training_seg_{number}.nii.gz"
         labels = torch.from_numpy(load_labels(data / "synthseg_label_maps" / name))
@@ -63,12 +66,13 @@ def simulated_heads(data: Path, quick: bool) -> Iterator[Case]:
         mask = brain_mask(labels)
         chi = draw_susceptibility(labels, GEOMETRY["voxel_size_mm"], generator)
         chi = partial_volume(torch.where(mask, chi - chi[mask].mean(), 0.0), 0.1) * mask
-        noise = NOISE_PPM * torch.randn(chi.shape, generator=generator)
-        field = (forward_field(chi, **GEOMETRY) + noise) * mask
-        yield Case("simulated", f"head {number}", field, chi, mask)
+        noise, clean = torch.randn(chi.shape, generator=generator), forward_field(chi, **GEOMETRY)
+        for level in noise_levels:
+            field = (clean + level * noise) * mask
+            yield Case(f"simulated, {level:g} ppm", f"head {number}", field, chi, mask, level)
 
 
-def invivo_patches(data: Path, quick: bool) -> Iterator[Case]:
+def invivo_patches(data: Path, quick: bool, _: Sequence[float]) -> Iterator[Case]:
     for subject in SUBJECTS:
         with np.load(data / "invivo_patches" / f"{subject}.npz") as saved:
             volumes = [
@@ -85,36 +89,48 @@ def middle(volume: torch.Tensor) -> torch.Tensor:
     return volume[tuple(slice(start, start + QUICK_SIZE) for start in starts)]
 
 
-def inversions(weights: list[str], l2_weights: list[float], precision: str) -> dict[str, Inversion]:
-    methods = {}
+def inversions(weights: list[str], methods: list[str], precision: str) -> dict[str, Inversion]:
+    """Compose what is compared, by its name in the tables."""
+
+    def network(case: Case, loaded: Weights) -> torch.Tensor:
+        told = {} if case.noise_ppm is None else {"model_error_ppm": case.noise_ppm}
+        given = {"weights": loaded, "precision": precision, **told}
+        return INVERSION["isdu"](case.field_ppm, case.mask, **given, **GEOMETRY)
+
+    def classical(case: Case, text: str) -> torch.Tensor:
+        choice = INVERSION.parse(text)
+        scan = {"field_ppm": case.field_ppm, "mask": case.mask, **GEOMETRY}
+        scan |= {"total_field_ppm": case.field_ppm, "magnitude": case.mask.float()}
+        return INVERSION[choice.name].run(scan, **choice.parameters)
+
+    chosen: dict[str, Inversion] = {}
     for given in weights:
         name, _, iterations = given.partition(":")
         loaded = load_weights(name, iterations=int(iterations) if iterations else None)
-        network = partial(INVERSION["isdu"], weights=loaded, precision=precision)
-        methods[Path(given).name] = partial(network, **GEOMETRY)
-    methods["tkd"] = partial(INVERSION["tkd"], **GEOMETRY)
-    for weight in l2_weights:
-        methods[f"l2 {weight:g}"] = partial(INVERSION["l2"], weight=weight, **GEOMETRY)
-    return methods
+        chosen[Path(given).name] = partial(network, loaded=loaded)
+    return chosen | {text: partial(classical, text=text) for text in methods}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", nargs="*", default=[], metavar="NAME|PATH[:K]")
-    parser.add_argument("--l2", nargs="*", type=float, default=[1e-3, 3e-3, 1e-2], metavar="WEIGHT")
+    parser.add_argument(
+        "--methods", nargs="*", default=["tkd", "l2:weight=0.01"], metavar="NAME:PARAMETER=VALUE"
+    )
+    parser.add_argument("--noise", nargs="+", type=float, default=[0.002], metavar="PPM")
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=["paper", "qsm-ci"])
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS))
     parser.add_argument("--precision", choices=PRECISIONS, default="single")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("-o", "--output", type=Path, default=Path("scores.tsv"))
     options = parser.parse_args()
-    methods, rows = inversions(options.weights, options.l2, options.precision), []
+    methods, rows = inversions(options.weights, options.methods, options.precision), []
     for dataset in options.datasets:
-        for case in DATASETS[dataset](options.data, options.quick):
+        for case in DATASETS[dataset](options.data, options.quick, options.noise):
             print(case.dataset, case.name, tuple(case.chi_ppm.shape), file=sys.stderr, flush=True)
             for method, invert in methods.items():
-                chi = invert(case.field_ppm, case.mask).numpy()
+                chi = invert(case).numpy()
                 for family in options.families:
                     truth, mask = case.chi_ppm.numpy(), case.mask.numpy()
                     scores = FAMILIES[family](chi, truth, mask)
