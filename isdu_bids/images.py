@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isdu_bids.errors import DataError
+from isdu_bids.files import replacing
 from isdu_bids.geometry import b0_direction, voxel_size_mm
 
 #: Largest distance between the same voxel of two files, as a fraction of the voxel, that rounding
@@ -132,6 +133,11 @@ def save_volume(
 
     The type on disk follows the array: bool is stored as uint8, 64-bit numbers as 32-bit ones,
     anything else as it is. A source ``header`` hands down its description, units and time step.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
     """
     array = _storable(np.asarray(data))
     image = nib.Nifti1Image(array, np.asarray(affine, dtype=float), header, dtype=array.dtype)
@@ -143,8 +149,8 @@ def save_volume(
     image.header["intent_code"] = 0
     if header is None:
         image.header.set_xyzt_units("mm", "sec")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    nib.save(image, path)
+    with replacing(Path(path)) as partial:
+        nib.save(image, partial)
     return Path(path)
 
 

@@ -1,8 +1,7 @@
-"""Weights files: those of the package, those of FreeSurfer, and the checksum that names a file."""
+"""Weights files: those of the package, and those of FreeSurfer."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from importlib.resources import files
 from pathlib import Path
@@ -11,11 +10,6 @@ from isdu_bids.errors import DataError
 
 #: Folder of the packaged weights; ``SHA256SUMS`` lies beside them.
 WEIGHTS_FOLDER = Path(str(files("isdu_bids") / "data" / "weights"))
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as ``sha256sum`` prints it."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def find_weights(where: Path | None, file: str) -> Path | None:

@@ -1,16 +1,11 @@
-"""What a run does, as frozen dataclasses that travel as TOML."""
+"""What a run does, as frozen dataclasses."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-
-import tomli_w
-
-from isdu_bids.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -97,32 +92,6 @@ class Resources:
     memory_gb: float | None = None
 
 
-def to_toml(values: Mapping[str, Any]) -> str:
-    """Render values as TOML, leaving out None, which TOML lacks.
-
-    Examples
-    --------
-    >>> print(to_toml({"settings": {"unwrapping": "romeo", "phase_range": None}}), end="")
-    [settings]
-    unwrapping = "romeo"
-    """
-    return tomli_w.dumps(_plain(values))
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Raises
-    ------
-    UsageError
-        If it is missing or broken.
-    """
-    try:
-        return tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as TOML ({error})") from error
-
-
 def from_options(kind: type[Any], options: Mapping[str, Any]) -> Any:
     """Build a settings dataclass from the options that it knows."""
     known = {field.name for field in fields(kind)}
@@ -133,11 +102,3 @@ def from_options(kind: type[Any], options: Mapping[str, Any]) -> Any:
             if name in known
         }
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items() if v is not None}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

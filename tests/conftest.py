@@ -9,6 +9,12 @@ import pytest
 import torch
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Draw the same weights for new networks in every run, whichever tests came before."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     """Seeded source of random numbers."""

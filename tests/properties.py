@@ -16,13 +16,14 @@ def check_linear(operator: Operator, a: torch.Tensor, b: torch.Tensor, tolerance
     assert relative_difference(combined, separate) <= tolerance
 
 
-def check_self_adjoint(
-    operator: Operator, a: torch.Tensor, b: torch.Tensor, tolerance: float
+def check_adjoint(
+    forward: Operator, adjoint: Operator, x: torch.Tensor, y: torch.Tensor, tolerance: float
 ) -> None:
-    """``<f(a), b> = <a, f(b)>`` relative to the size of the vectors."""
-    left, right = torch.sum(operator(a) * b), torch.sum(a * operator(b))
-    scale = operator(a).norm() * b.norm()
-    assert abs(left - right) / scale <= tolerance
+    """``<A x, y> = <x, A' y>`` relative to the size of the vectors, and shapes that fit."""
+    image, back = forward(x), adjoint(y)
+    assert (image.shape, back.shape) == (y.shape, x.shape)
+    left, right = torch.sum(image * y), torch.sum(x * back)
+    assert abs(left - right) / (image.norm() * y.norm()) <= tolerance
 
 
 def relative_difference(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -35,11 +35,11 @@ from isdu_bids.evaluation.tables import (
     summarise,
     to_markdown,
 )
+from isdu_bids.files import read_toml
 from isdu_bids.geometry import unit_vector
 from isdu_bids.inversion.registry import INVERSION
 from isdu_bids.networks.weights import load_weights
 from isdu_bids.physics.dipole import dipole_kernel
-from isdu_bids.settings import read_toml
 from isdu_bids.simulation.demo_head import demo_head
 from isdu_bids.simulation.random_fields import derived_generator
 from isdu_bids.simulation.sampling import resample_labels

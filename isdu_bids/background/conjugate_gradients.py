@@ -1,19 +1,64 @@
-"""Preconditioned conjugate gradients for symmetric positive operators on volumes."""
+"""Weighted least squares over volumes by preconditioned conjugate gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 
-Operator = Callable[[torch.Tensor], torch.Tensor]
+Map = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Operator(Protocol):
+    """Linear map between volumes, with its adjoint: ``<forward(x), y> = <x, adjoint(y)>``."""
+
+    def forward(self, x: torch.Tensor, /) -> torch.Tensor:
+        """Apply the map."""
+
+    def adjoint(self, y: torch.Tensor, /) -> torch.Tensor:
+        """Apply its adjoint."""
+
+
+def least_squares(
+    operator: Operator,
+    data: torch.Tensor,
+    *,
+    weight: torch.Tensor | float = 1.0,
+    damping: float = 0.0,
+    preconditioner: Map = lambda residual: residual,
+    tolerance: float,
+    iterations: int,
+) -> torch.Tensor:
+    """Solve ``argmin_x |sqrt(weight) (A x - data)|^2 + damping |x|^2`` from x = 0.
+
+    Parameters
+    ----------
+    operator
+        A.
+    data
+        In the range of A.
+    weight
+        Of each value of the data, zero or positive.
+    damping
+        Weight of the solution's own size.
+    preconditioner, tolerance, iterations
+        As in `conjugate_gradients`, for the normal equations.
+    """
+    return conjugate_gradients(
+        lambda x: operator.adjoint(weight * operator.forward(x)) + damping * x,
+        operator.adjoint(weight * data),
+        preconditioner=preconditioner,
+        tolerance=tolerance,
+        iterations=iterations,
+    )
 
 
 def conjugate_gradients(
-    operator: Operator,
+    operator: Map,
     right_side: torch.Tensor,
     *,
-    preconditioner: Operator = lambda residual: residual,
+    preconditioner: Map = lambda residual: residual,
     tolerance: float,
     iterations: int,
 ) -> torch.Tensor:

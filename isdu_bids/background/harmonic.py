@@ -13,12 +13,12 @@ from collections.abc import Sequence
 import torch
 
 from isdu_bids.background.conjugate_gradients import conjugate_gradients
-from isdu_bids.background.local_field import LocalField, in_volume, masked_field
+from isdu_bids.background.local_field import LocalField, masked_field, valid_part
 from isdu_bids.background.sharp import fitting_radii
 from isdu_bids.errors import DataError
 from isdu_bids.physics.dipole import convolve
-from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
 from isdu_bids.physics.sphere import depth_mm, kernel_spectrum, neighbours, sphere
+from isdu_bids.physics.window import Window
 
 Vector = Sequence[float]
 
@@ -119,19 +119,16 @@ def _without_harmonic(
 
     No sphere around a voxel of Omega leaves the mask, so the mask's box needs no padding.
     """
-    box = mask_box(mask)
-    valid = omega[box]
-    shape = fast_shape(valid.shape)
-    inside = pad_to(valid.float(), shape)
-    high_pass = 1 - kernel_spectrum(mean.to(field), shape)
+    window = Window.around(mask)
+    inside = window.cut(omega.float())
+    high_pass = 1 - kernel_spectrum(mean.to(field), window.shape)
     inverse = 1 / high_pass
     inverse[0, 0, 0] = inverse[0, 0, 1]
     solution = conjugate_gradients(
         lambda x: inside * convolve(x, high_pass),
-        inside * convolve(pad_to((field * mask)[box], shape), high_pass),
+        inside * convolve(window.cut(field * mask), high_pass),
         preconditioner=lambda x: inside * convolve(x, inverse),
         tolerance=tolerance,
         iterations=iterations,
     )
-    x, y, z = valid.shape
-    return in_volume(solution[:x, :y, :z], valid, box, mask)
+    return valid_part(window.put_back(solution), omega)

@@ -10,16 +10,18 @@ step of total field inversion, used for its local field.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import pi
 
 import torch
 
-from isdu_bids.background.conjugate_gradients import conjugate_gradients
+from isdu_bids.background.conjugate_gradients import least_squares
 from isdu_bids.background.harmonic import lbv
-from isdu_bids.background.local_field import LocalField, in_volume, masked_field
-from isdu_bids.physics.dipole import dipole_kernel
-from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
+from isdu_bids.background.local_field import LocalField, masked_field, valid_part
+from isdu_bids.physics.dipole import convolve, dipole_kernel, from_spectrum, spectrum
+from isdu_bids.physics.padding import along
 from isdu_bids.physics.sphere import depth_mm
+from isdu_bids.physics.window import Window, in_voxels
 
 Vector = Sequence[float]
 
@@ -107,49 +109,74 @@ def jdf(
         noise = torch.full_like(total, noise_sd_ppm)
     else:
         noise = field_sd_ppm.float().clamp(min=noise_sd_ppm)
-    box = mask_box(mask)
-    window = mask[box].shape
-    margin = [round(margin_mm / size) for size in voxel_size_mm]
-    shape = fast_shape([n + extra for n, extra in zip(window, margin, strict=True)])
-    outside = outside_sd_ppm * (1 - pad_to(measured[box].float(), shape))
+    window = Window.around(mask, in_voxels(margin_mm, voxel_size_mm))
     # With 1/3 at k = 0 a sum of sources can explain a constant field.
-    dipole = dipole_kernel(shape, voxel_size_mm, b0_direction, dc_value=1 / 3, device=total.device)
-    tissue = tissue_sd_ppm * _smoothness(shape, voxel_size_mm, tissue_length_mm).to(total)
-
-    def forward(y: torch.Tensor) -> torch.Tensor:
-        return _volume(dipole * (tissue * _spectrum(y[0]) + _spectrum(outside * y[1])), shape)
-
-    def adjoint(residual: torch.Tensor) -> torch.Tensor:
-        back = dipole * _spectrum(residual)
-        return torch.stack([_volume(tissue * back, shape), outside * _volume(back, shape)])
-
-    def fit(remainder: torch.Tensor, trusted: torch.Tensor) -> torch.Tensor:
-        weight = pad_to(torch.where(trusted, noise**-2, 0.0)[box], shape)
-        return conjugate_gradients(
-            lambda y: adjoint(weight * forward(y)) + y,
-            adjoint(weight * pad_to(remainder[box], shape)),
-            tolerance=tolerance,
-            iterations=iterations,
-        )
-
-    x, y, z = window
+    kernel = dipole_kernel(
+        window.shape, voxel_size_mm, b0_direction, dc_value=1 / 3, device=total.device
+    )
+    sources = Sources(
+        kernel,
+        tissue_sd_ppm * _smoothness(window.shape, voxel_size_mm, tissue_length_mm).to(total),
+        outside_sd_ppm * (1 - window.cut(measured.float())),
+    )
     field, trusted = total, measured
     for passes_left in reversed(range(passes)):
         without_harmonic = lbv(
             field, mask, voxel_size_mm=voxel_size_mm, b0_direction=b0_direction, peel=layers
         )
         remainder = masked_field(without_harmonic.field_ppm, measured)
-        sources = fit(remainder, trusted)
-        background = field - remainder
-        background[box] += _volume(dipole * _spectrum(outside * sources[1]), shape)[:x, :y, :z]
-        tissue_field = torch.zeros_like(total)
-        tissue_field[box] = _volume(dipole * tissue * _spectrum(sources[0]), shape)[:x, :y, :z]
+        white = least_squares(
+            sources,
+            window.cut(remainder),
+            weight=window.cut(torch.where(trusted, noise**-2, 0.0)),
+            damping=1.0,
+            tolerance=tolerance,
+            iterations=iterations,
+        )
+        background = field - remainder + window.put_back(sources.field_of_outside(white))
+        tissue_field = window.put_back(sources.field_of_tissue(white))
         misfit = torch.where(measured, total - background - tissue_field, 0.0)
         if passes_left:
             trusted = measured & (misfit.abs() <= outlier_ppm)
             field = torch.where(measured & ~trusted, background + tissue_field, total)
     believed = misfit**2 / (misfit**2 + (SIGNIFICANT * noise) ** 2)
-    return in_volume(tissue_field + believed * misfit, mask, (slice(None),) * 3, mask)
+    return valid_part(tissue_field + believed * misfit, mask)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Field of tissue and of sources outside, both given as white noise y: ``D (T y0 + O y1)``.
+
+    Attributes
+    ----------
+    kernel, tissue
+        Half spectra of the dipole, and of T: smoothness and strength of tissue.
+    outside
+        Volume O: strength of sources outside the mask, zero inside.
+    """
+
+    kernel: torch.Tensor
+    tissue: torch.Tensor
+    outside: torch.Tensor
+
+    def forward(self, white: torch.Tensor) -> torch.Tensor:
+        """Field ``(x, y, z)`` of white noise ``(2, x, y, z)``."""
+        sources_k = self.tissue * spectrum(white[0]) + spectrum(self.outside * white[1])
+        return from_spectrum(self.kernel * sources_k, self.outside.shape)
+
+    def adjoint(self, field: torch.Tensor) -> torch.Tensor:
+        """``(T D field, O D field)``."""
+        back_k, shape = self.kernel * spectrum(field), self.outside.shape
+        in_tissue = from_spectrum(self.tissue * back_k, shape)
+        return torch.stack([in_tissue, self.outside * from_spectrum(back_k, shape)])
+
+    def field_of_tissue(self, white: torch.Tensor) -> torch.Tensor:
+        """``D T y0``."""
+        return convolve(white[0], self.kernel * self.tissue)
+
+    def field_of_outside(self, white: torch.Tensor) -> torch.Tensor:
+        """``D O y1``."""
+        return convolve(self.outside * white[1], self.kernel)
 
 
 def _smoothness(shape: Sequence[int], voxel_size_mm: Vector, length_mm: float) -> torch.Tensor:
@@ -157,14 +184,6 @@ def _smoothness(shape: Sequence[int], voxel_size_mm: Vector, length_mm: float) -
     squared = torch.zeros(())
     for axis, (n, size) in enumerate(zip(shape, voxel_size_mm, strict=True)):
         frequencies = torch.fft.rfftfreq(n, size) if axis == 2 else torch.fft.fftfreq(n, size)
-        squared = squared + frequencies.square().reshape([-1 if a == axis else 1 for a in range(3)])
+        squared = squared + along(frequencies.square(), axis)
     power = 1 / (1 + (2 * pi * length_mm) ** 2 * squared)
     return (power / power.mean()).sqrt()
-
-
-def _spectrum(volume: torch.Tensor) -> torch.Tensor:
-    return torch.fft.rfftn(volume, dim=(-3, -2, -1))
-
-
-def _volume(spectrum: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    return torch.fft.irfftn(spectrum, s=tuple(shape), dim=(-3, -2, -1))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 
 from isdu_bids.errors import DataError
-from isdu_bids.physics.padding import Box
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,6 @@ def masked_field(field_ppm: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return torch.where(mask, field_ppm.double() - inside.mean(), 0.0).float()
 
 
-def in_volume(
-    field_ppm: torch.Tensor, valid: torch.Tensor, box: Box, like: torch.Tensor
-) -> LocalField:
-    """Put a result on the box of a volume back into a volume shaped ``like`` this mask."""
-    volume = torch.zeros(like.shape, dtype=torch.float32, device=like.device)
-    mask = torch.zeros_like(like)
-    volume[box] = torch.where(valid, field_ppm, 0.0)
-    mask[box] = valid
-    return LocalField(volume, mask)
+def valid_part(field_ppm: torch.Tensor, valid: torch.Tensor) -> LocalField:
+    """Local field where it is valid, zero elsewhere."""
+    return LocalField(torch.where(valid, field_ppm, 0.0), valid)

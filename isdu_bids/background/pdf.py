@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
-from isdu_bids.background.conjugate_gradients import conjugate_gradients
-from isdu_bids.background.local_field import LocalField, in_volume, masked_field
+from isdu_bids.background.conjugate_gradients import least_squares
+from isdu_bids.background.local_field import LocalField, masked_field, valid_part
 from isdu_bids.physics.dipole import convolve, dipole_kernel
-from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
+from isdu_bids.physics.window import Window, in_voxels
 
 Vector = Sequence[float]
 
@@ -50,23 +51,37 @@ def pdf(
     ----------
     Liu et al. 2011, doi:10.1002/nbm.1670.
     """
-    margin = [round(margin_mm / size) for size in voxel_size_mm]
-    box = mask_box(mask)
-    field, inside = masked_field(field_ppm, mask)[box], mask[box]
-    shape = fast_shape([n + extra for n, extra in zip(field.shape, margin, strict=True)])
-    outside = 1 - pad_to(inside.float(), shape)
-    weight = pad_to(squared_weights(field_sd_ppm, mask)[box], shape)
+    window = Window.around(mask, in_voxels(margin_mm, voxel_size_mm))
+    field = window.cut(masked_field(field_ppm, mask))
     # With 1/3 at k = 0, as in a sphere of Lorentz, a sum of sources can explain a constant field.
-    kernel = dipole_kernel(shape, voxel_size_mm, b0_direction, dc_value=1 / 3, device=field.device)
-    field = pad_to(field, shape)
-    sources = conjugate_gradients(
-        lambda chi: outside * convolve(weight * convolve(chi, kernel), kernel),
-        outside * convolve(weight * field, kernel),
+    kernel = dipole_kernel(
+        window.shape, voxel_size_mm, b0_direction, dc_value=1 / 3, device=field.device
+    )
+    dipoles = DipolesOutside(kernel, 1 - window.cut(mask.float()))
+    sources = least_squares(
+        dipoles,
+        field,
+        weight=window.cut(squared_weights(field_sd_ppm, mask)),
         tolerance=tolerance,
         iterations=iterations,
     )
-    x, y, z = inside.shape
-    return in_volume((field - convolve(sources, kernel))[:x, :y, :z], inside, box, mask)
+    return valid_part(window.put_back(field - dipoles.forward(sources)), mask)
+
+
+@dataclass(frozen=True)
+class DipolesOutside:
+    """Field of susceptibility outside a mask: ``D M chi``, M one outside and zero inside."""
+
+    kernel: torch.Tensor
+    outside: torch.Tensor
+
+    def forward(self, chi: torch.Tensor) -> torch.Tensor:
+        """Field of the sources."""
+        return convolve(self.outside * chi, self.kernel)
+
+    def adjoint(self, field: torch.Tensor) -> torch.Tensor:
+        """``M D field``."""
+        return self.outside * convolve(field, self.kernel)
 
 
 def squared_weights(field_sd_ppm: torch.Tensor | None, mask: torch.Tensor) -> torch.Tensor:

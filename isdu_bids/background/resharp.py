@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
-from isdu_bids.background.conjugate_gradients import conjugate_gradients
-from isdu_bids.background.local_field import LocalField, in_volume, masked_field
+from isdu_bids.background.conjugate_gradients import least_squares
+from isdu_bids.background.local_field import LocalField, masked_field, valid_part
 from isdu_bids.background.sharp import fitting_radii
 from isdu_bids.physics.dipole import convolve
-from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
 from isdu_bids.physics.sphere import depth_mm, kernel_spectrum, sphere
+from isdu_bids.physics.window import Window
 
 Vector = Sequence[float]
 
@@ -57,24 +58,35 @@ def resharp(
     ----------
     Sun & Wilman 2014, doi:10.1002/mrm.24765.
     """
-    box = mask_box(mask)
-    field, inside = masked_field(field_ppm, mask)[box], mask[box]
-    depth = depth_mm(inside, voxel_size_mm, radius_mm)
+    field = masked_field(field_ppm, mask)
+    depth = depth_mm(mask, voxel_size_mm, radius_mm)
     (radius,) = fitting_radii(depth, voxel_size_mm, (radius_mm,))
     valid = depth > radius
-    shape = fast_shape(field.shape)
-    fits = pad_to(valid.float(), shape)
-    high_pass = 1 - kernel_spectrum(sphere(voxel_size_mm, radius).to(field), shape)
-
-    def normal(x: torch.Tensor) -> torch.Tensor:
-        return convolve(fits * convolve(x, high_pass), high_pass)
-
-    solution = conjugate_gradients(
-        lambda x: normal(x) + weight * x,
-        normal(pad_to(field, shape)),
+    window = Window.around(mask)
+    high_pass = 1 - kernel_spectrum(sphere(voxel_size_mm, radius).to(field), window.shape)
+    remainder = Remainder(high_pass, window.cut(valid.float()))
+    solution = least_squares(
+        remainder,
+        remainder.forward(window.cut(field)),
+        damping=weight,
         preconditioner=lambda x: convolve(x, 1 / (high_pass**2 + weight)),
         tolerance=tolerance,
         iterations=iterations,
     )
-    x, y, z = field.shape
-    return in_volume(solution[:x, :y, :z], valid, box, mask)
+    return valid_part(window.put_back(solution), valid)
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """What spherical means leave of a field where the sphere fits: ``M (1 - S) f``."""
+
+    high_pass: torch.Tensor
+    fits: torch.Tensor
+
+    def forward(self, field: torch.Tensor) -> torch.Tensor:
+        """Field less its spherical mean, zero where the sphere does not fit."""
+        return self.fits * convolve(field, self.high_pass)
+
+    def adjoint(self, remainder: torch.Tensor) -> torch.Tensor:
+        """``(1 - S) M remainder``."""
+        return convolve(self.fits * remainder, self.high_pass)

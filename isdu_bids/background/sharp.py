@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import torch
 
-from isdu_bids.background.local_field import LocalField, in_volume, masked_field
+from isdu_bids.background.local_field import LocalField, masked_field, valid_part
 from isdu_bids.errors import DataError
-from isdu_bids.physics.dipole import convolve
-from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
+from isdu_bids.physics.dipole import convolve, from_spectrum, spectrum
 from isdu_bids.physics.sphere import depth_mm, kernel_spectrum, sphere
+from isdu_bids.physics.window import Window, in_voxels
 
 Vector = Sequence[float]
 
@@ -61,25 +61,21 @@ def vsharp(
     ----------
     Li et al. 2011, doi:10.1016/j.neuroimage.2010.11.088; Wu et al. 2012, doi:10.1002/mrm.23000.
     """
-    box = mask_box(mask)
-    field, inside = masked_field(field_ppm, mask)[box], mask[box]
-    depth = depth_mm(inside, voxel_size_mm, max(radii_mm))
+    field = masked_field(field_ppm, mask)
+    depth = depth_mm(mask, voxel_size_mm, max(radii_mm))
     radii = fitting_radii(depth, voxel_size_mm, radii_mm)
-    margin = [round(2 * radii[0] / size) for size in voxel_size_mm]
-    shape = fast_shape([n + extra for n, extra in zip(field.shape, margin, strict=True)])
-    window = tuple(slice(0, n) for n in field.shape)
-
-    spectrum = torch.fft.rfftn(pad_to(field, shape))
-    remainder = torch.zeros_like(field)
-    unassigned = torch.ones_like(inside)
+    window = Window.around(mask, in_voxels(2 * radii[0], voxel_size_mm))
+    depth_there, field_k = window.cut(depth), spectrum(window.cut(field))
+    remainder = torch.zeros_like(depth_there)
+    larger = torch.inf
     for radius in radii:
-        high_pass = 1 - kernel_spectrum(sphere(voxel_size_mm, radius).to(field), shape)
-        ring = unassigned & (depth > radius)
-        remainder[ring] = torch.fft.irfftn(spectrum * high_pass, s=shape)[window][ring]
-        unassigned &= ~ring
+        high_pass = 1 - kernel_spectrum(sphere(voxel_size_mm, radius).to(field), window.shape)
+        ring = (depth_there > radius) & (depth_there <= larger)
+        remainder[ring] = from_spectrum(field_k * high_pass, window.shape)[ring]
+        larger = radius
         if radius == radii[0]:
             inverse = torch.where(high_pass.abs() > threshold, 1 / high_pass, 0.0)
-    return in_volume(convolve(pad_to(remainder, shape), inverse)[window], ~unassigned, box, mask)
+    return valid_part(window.put_back(convolve(remainder, inverse)), depth > radii[-1])
 
 
 def sharp(

@@ -6,7 +6,6 @@ Only names, sidecars and image headers are read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,9 @@ from isdu_bids import images, units
 from isdu_bids.bids.acquisition import Acquisition, Metadata
 from isdu_bids.bids.names import parse_name
 from isdu_bids.bids.sidecar import inherited_metadata
+from isdu_bids.echoes import check_echo_times
 from isdu_bids.errors import DataError
 from isdu_bids.geometry import Triple, unit_vector
-
-#: No gradient echo is later; a larger number can only be in milliseconds.
-LATEST_ECHO_S = 0.5
 
 #: Vendors round B0 (Siemens "3 T" is 2.89 T); a larger difference means a wrong sidecar.
 FIELD_STRENGTH_TOLERANCE = 0.06
@@ -131,22 +128,16 @@ def _echo_times_s(paths: Files, sidecars: Sidecars) -> tuple[float, ...]:
         if "EchoTime" not in sidecars[path]:
             raise DataError(f"{path}: EchoTime is missing; add it, in seconds, to the JSON sidecar")
         here = _numbers("EchoTime", sidecars[path]["EchoTime"], path)
-        if max(here) > LATEST_ECHO_S:
-            raise DataError(
-                f"{path}: EchoTime is {max(here):g} s, which can only be milliseconds; "
-                "divide it by 1000 in the JSON sidecar"
-            )
         if len(here) != (volumes := images.n_volumes(path)):
             raise DataError(
                 f"{path} holds {volumes} volume(s) but its EchoTime {len(here)} value(s); give one "
                 "echo time per volume (and combine the coils of uncombined images first)"
             )
         echo_times_s += here
-    if echo_times_s[0] <= 0 or any(later <= earlier for earlier, later in pairwise(echo_times_s)):
-        raise DataError(
-            f"{paths[0]}: the echo times {echo_times_s} s are not positive and increasing; "
-            "correct EchoTime in the JSON sidecars"
-        )
+        try:
+            check_echo_times(echo_times_s)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
     return tuple(echo_times_s)
 
 

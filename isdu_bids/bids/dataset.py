@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from isdu_bids import __version__
-from isdu_bids.bids.sidecar import read_json, write_json, write_text
 from isdu_bids.errors import DataError, OutputError, UsageError
+from isdu_bids.files import read_json, write_json, write_text
 
 APP_NAME = "isdu-bids"
 

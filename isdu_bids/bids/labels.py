@@ -12,6 +12,7 @@ from isdu_bids.bids.masks import only_one
 from isdu_bids.bids.names import parse_name, scan_name
 from isdu_bids.bids.tables import read_label_names
 from isdu_bids.errors import DataError
+from isdu_bids.files import beside
 from isdu_bids.segmentation.labels import GROUPS, REGIONS, Region, named_region
 from isdu_bids.segmentation.statistics import CSF_LABELS
 
@@ -112,7 +113,7 @@ def label_names(dseg: Path) -> dict[int, str] | None:
     DataError
         If the table lacks the columns ``index`` and ``name``.
     """
-    table = dseg.with_name(dseg.name.split(".nii")[0] + ".tsv")
+    table = beside(dseg, ".tsv")
     if not table.is_file():
         return None
     try:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.names import SCAN_ENTITIES, build_name, parse_name
-from isdu_bids.bids.sidecar import write_json, write_text
-from isdu_bids.errors import DataError, OutputError
+from isdu_bids.errors import DataError
+from isdu_bids.files import beside, write_json, write_text
 from isdu_bids.images import save_volume
 
 #: Acquisition parameters that are handed down from the raw sidecars where all of them agree.
@@ -270,7 +270,7 @@ def write_output(
         _write_image(path, np.asarray(data), affine)
     if key != "dseg_labels":  # whose name and sidecar are those of the image
         fields = {**output_sidecar(acquisition, key, echo), **(sidecar or {})}
-        write_json(path.with_name(path.name.removesuffix(OUTPUTS[key].extension) + ".json"), fields)
+        write_json(beside(path, ".json"), fields)
     return path
 
 
@@ -344,10 +344,7 @@ def _write_image(path: Path, data: npt.NDArray[Any], affine: npt.ArrayLike | Non
         raise ValueError(f"{path}: a 3D array and its affine are needed, not shape {data.shape}")
     if not np.all(np.isfinite(data)):
         raise DataError(f"{path} would hold values that are not finite; please report this")
-    try:
-        save_volume(data, affine, path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error}); check the folder") from error
+    save_volume(data, affine, path)
 
 
 def _tsv(table: Table) -> str:

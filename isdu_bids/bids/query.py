@@ -15,8 +15,8 @@ from isdu_bids.bids.assembly import assemble
 from isdu_bids.bids.labels import find_dseg
 from isdu_bids.bids.masks import check_pattern, derivative_folders, find_mask
 from isdu_bids.bids.names import parse_name, scan_name
-from isdu_bids.bids.sidecar import read_json
 from isdu_bids.errors import DataError, IsduError, NoInputError, NoMatchError, UsageError
+from isdu_bids.files import read_json
 
 #: Name of our query in a BIDS filter file, and what it selects unless the file says otherwise.
 QUERY_NAME = "megre"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from isdu_bids import __version__
-from isdu_bids.bids.sidecar import write_json, write_text
+from isdu_bids.files import beside, write_json, write_text
 from isdu_bids.images import save_volume
 from isdu_bids.simulation.scan import SimulatedScan
 from isdu_bids.simulation.tissues import label_names
@@ -100,21 +100,18 @@ def write_simulated_scan(
         save_volume(volume.numpy() * inside, affine, path)
         units = {"Chimap": "ppm", "fieldmap": "Hz"}.get(name.rsplit("_", 1)[-1], "arbitrary")
         fields = {"Units": units, "SkullStripped": True, "Description": "Simulated truth"}
-        write_json(path.with_name(path.name.replace(".nii.gz", ".json")), fields)
+        write_json(beside(path, ".json"), fields)
     path = truth / "anat" / f"sub-{subject}_desc-brain_mask.nii.gz"
     save_volume(inside.astype(np.uint8), affine, path)
-    write_json(
-        path.with_name(path.name.replace(".nii.gz", ".json")),
-        {"Type": "Brain", "Description": "Simulated truth"},
-    )
+    write_json(beside(path, ".json"), {"Type": "Brain", "Description": "Simulated truth"})
     if labels is not None:
-        stem = truth / "anat" / f"sub-{subject}_dseg"
-        save_volume(labels.numpy(), affine, stem.with_name(f"{stem.name}.nii.gz"))
+        path = truth / "anat" / f"sub-{subject}_dseg.nii.gz"
+        save_volume(labels.numpy(), affine, path)
         names = label_names(labels.unique().tolist())
         rows = "".join(f"{index}\t{name}\n" for index, name in names.items())
-        write_text(stem.with_name(f"{stem.name}.tsv"), f"index\tname\n{rows}")
+        write_text(beside(path, ".tsv"), f"index\tname\n{rows}")
         write_json(
-            stem.with_name(f"{stem.name}.json"),
+            beside(path, ".json"),
             {
                 "Manual": False,
                 "SpatialReference": "orig",

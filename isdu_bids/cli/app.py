@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 from isdu_bids import __version__
 from isdu_bids.cli.environment import prepare_environment
 from isdu_bids.cli.parser import parse_options
+from isdu_bids.echoes import MIN_BIPOLAR_ECHOES, MIN_DECAY_ECHOES, MIN_OFFSET_ECHOES
 from isdu_bids.errors import DataError, IsduError, ValidationError
-from isdu_bids.settings import Resources, Settings, from_options, to_toml
+from isdu_bids.files import to_toml
+from isdu_bids.settings import Resources, Settings, from_options
 
 if TYPE_CHECKING:
     from isdu_bids.bids.acquisition import Acquisition
@@ -127,11 +129,11 @@ def find_scans(options: Namespace) -> Query:
 def contradiction(scan: Acquisition, settings: Settings) -> str | None:
     """Say in one line what the settings ask of a scan that it does not have."""
     n = len(scan.echo_times_s)
-    if settings.reference == "csf" and n < 3:
-        return f"--reference csf needs R2*, so three echoes, not {n}; use whole-mask"
-    if settings.offset == "bipolar" and n < 3:
-        return f"--offset bipolar needs three echoes, not {n}; use monopolar"
-    if settings.combination in ("linear", "nonlinear") and n < 2:
+    if settings.reference == "csf" and n < MIN_DECAY_ECHOES:
+        return f"--reference csf needs R2*, so {MIN_DECAY_ECHOES} echoes, not {n}; use whole-mask"
+    if settings.offset == "bipolar" and n < MIN_BIPOLAR_ECHOES:
+        return f"--offset bipolar needs {MIN_BIPOLAR_ECHOES} echoes, not {n}; use monopolar"
+    if settings.combination in ("linear", "nonlinear") and n < MIN_OFFSET_ECHOES:
         return f"--combination {settings.combination} needs two echoes; use phase_snr"
     return None
 

@@ -9,6 +9,8 @@ import configparser
 import os
 from pathlib import Path
 
+from isdu_bids.files import replacing
+
 _ITK = "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"  # of ANTs
 
 
@@ -32,11 +34,8 @@ def prepare_environment(work_dir: Path, *, omp_nthreads: int, verbosity: int) ->
     )
     work_dir = work_dir.absolute()
     folder = work_dir / "config"
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"nipype.cfg.{os.getpid()}"
-    with partial.open("w") as stream:
+    with replacing(folder / "nipype.cfg") as partial, partial.open("w") as stream:
         parser.write(stream)
-    partial.replace(folder / "nipype.cfg")
     os.environ["NIPYPE_CONFIG_DIR"] = str(folder)
     os.environ["NO_ET"] = os.environ["NIPYPE_NO_ET"] = "1"  # no version check over the network
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", _ITK):

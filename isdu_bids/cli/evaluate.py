@@ -23,6 +23,7 @@ from isdu_bids.evaluation.tables import (
     to_html,
     to_markdown,
 )
+from isdu_bids.files import write_text
 from isdu_bids.images import check_same_grid, load_volume
 
 COLUMNS = ("subject", "method", "map", "truth", "mask")
@@ -161,7 +162,8 @@ def _write(
     baseline: str,
 ) -> str:
     def tsv(table: pd.DataFrame, name: str) -> None:
-        table.to_csv(folder / name, sep="\t", index=False, na_rep="n/a", float_format="%.6g")
+        text = table.to_csv(None, sep="\t", index=False, na_rep="n/a", float_format="%.6g")
+        write_text(folder / name, text)
 
     summary, tests = summarise(scores), paired_t_tests(scores, baseline)
     tsv(scores, "scores.tsv")
@@ -177,11 +179,11 @@ def _write(
         figures.append("rois.png")
     overview = method_by_metric(summary)
     markdown = to_markdown(overview)
-    (folder / "summary.md").write_text(markdown, encoding="utf-8")
+    write_text(folder / "summary.md", markdown)
     tables = {
         "Mean ± SD over subjects": overview,
         f"Paired two-tailed t-tests against {baseline}, not corrected for their number": tests,
     }
     page = to_html("Susceptibility maps", tables, figures)
-    (folder / "summary.html").write_text(page, encoding="utf-8")
+    write_text(folder / "summary.html", page)
     return markdown

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from isdu_bids import __version__, images
 from isdu_bids.errors import DataError
+from isdu_bids.files import beside, write_json
 from isdu_bids.geometry import b0_direction, voxel_size_mm
 from isdu_bids.inversion.invert import invert
 from isdu_bids.networks.inference import cached_weights, chosen_grid
@@ -52,7 +52,6 @@ def run_inversion(options: argparse.Namespace) -> Path:
         **parameters,
     )
     path = images.save_volume(chi, field.affine, options.output)
-    name = path.name.removesuffix(".gz").removesuffix(".nii")
     sidecar = {
         "Units": "ppm",
         "InversionMethod": options.method,
@@ -63,5 +62,5 @@ def run_inversion(options: argparse.Namespace) -> Path:
         "GeneratedBy": [{"Name": "isdu-bids", "Version": __version__}],
         **facts,
     }
-    path.with_name(f"{name}.json").write_text(json.dumps(sidecar, indent=2) + "\n")
+    write_json(beside(path, ".json"), sidecar)
     return path

@@ -12,6 +12,7 @@ from typing import NoReturn
 from isdu_bids import __version__
 from isdu_bids.background.registry import BACKGROUND
 from isdu_bids.errors import UsageError
+from isdu_bids.files import read_toml
 from isdu_bids.inversion.registry import INVERSION
 from isdu_bids.masking.masks import MASKS
 from isdu_bids.networks.choices import GRIDS, PRECISIONS
@@ -19,7 +20,7 @@ from isdu_bids.phase.combination import COMBINATION
 from isdu_bids.phase.unwrapping import UNWRAPPING
 from isdu_bids.registry import Registry
 from isdu_bids.segmentation.choices import SEGMENTATIONS
-from isdu_bids.settings import Settings, read_toml
+from isdu_bids.settings import Settings
 from isdu_bids.template.spaces import NATIVE, TEMPLATES, OutputSpace, parse_spaces
 
 LEVELS = ("participant",)

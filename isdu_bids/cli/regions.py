@@ -12,8 +12,8 @@ import pandas as pd
 
 from isdu_bids import __version__, images
 from isdu_bids.bids.labels import label_meaning
-from isdu_bids.bids.sidecar import write_json, write_text
 from isdu_bids.errors import DataError
+from isdu_bids.files import beside, write_json, write_text
 from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.segmentation.statistics import (
     STATISTICS_COLUMNS,
@@ -61,7 +61,7 @@ def run_regions(options: argparse.Namespace) -> str:
         "GeneratedBy": [{"Name": "isdu-bids", "Version": __version__}],
     }
     write_text(options.output, text)
-    write_json(options.output.with_suffix(".json"), dictionary)
+    write_json(beside(options.output, ".json"), dictionary)
     return str(options.output)
 
 

@@ -11,9 +11,8 @@ from typing import Any
 import pandas as pd
 
 from isdu_bids import __version__, images
-from isdu_bids.bids.sidecar import write_json
 from isdu_bids.errors import DataError, UsageError
-from isdu_bids.packaged import file_sha256
+from isdu_bids.files import beside, file_sha256, write_json, write_text
 from isdu_bids.quality.flags import processing_flags
 from isdu_bids.quality.segmentation import flag_segmentation, measure_segmentation
 from isdu_bids.segmentation.choose import (
@@ -58,10 +57,9 @@ def run_segmentation(options: argparse.Namespace) -> Path:
         device=options.device,
     )
     path = images.save_volume(result.labels, image.affine, options.output)
-    name = path.name.removesuffix(".gz").removesuffix(".nii")
     known = sorted(result.soft_volumes_mm3)
     names = pd.DataFrame({"index": known, "name": map(label_name, known)})
-    names.to_csv(path.with_name(f"{name}.tsv"), sep="\t", index=False)
+    write_text(beside(path, ".tsv"), names.to_csv(sep="\t", index=False))
     sidecar: dict[str, Any] = {
         "Manual": False,
         "SegmentationMethod": chosen.description,
@@ -76,7 +74,7 @@ def run_segmentation(options: argparse.Namespace) -> Path:
         "GeneratedBy": [{"Name": "isdu-bids", "Version": __version__}],
     }
     write_json(
-        path.with_name(f"{name}.json"),
+        beside(path, ".json"),
         {field: value for field, value in sidecar.items() if value is not None},
     )
     return path

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from isdu_bids.errors import UsageError
+from isdu_bids.files import read_toml
 from isdu_bids.images import load_labels
 from isdu_bids.physics.device import resolve_device
-from isdu_bids.settings import read_toml
 from isdu_bids.simulation.susceptibility import check_labels
 from isdu_bids.training.config import parse_config
 from isdu_bids.training.distributed import n_processes

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from isdu_bids.evaluation.metrics import Volume, pearson_r, slope
+from isdu_bids.files import replacing
 
 _PANEL_IN = 3.6
 _MAX_COLUMNS = 3
@@ -149,7 +150,8 @@ def iterate_figure(
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure; the suffix decides the format."""
-    figure.savefig(path, dpi=_DPI)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=_DPI)
 
 
 def _middle_slices(volume: Volume) -> tuple[Volume, Volume, Volume]:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from nipype.interfaces.base import SimpleInterface
 
+from isdu_bids.files import write_text
 from isdu_bids.images import save_volume
 
 
@@ -69,5 +70,4 @@ class Step(SimpleInterface):
     ) -> None:
         path = Path(runtime.cwd) / "notes.json"
         notes = Notes(list(sentences), list(flags), summary)
-        path.write_text(json.dumps(asdict(notes), indent=1))
-        self._results["notes"] = str(path)
+        self._results["notes"] = str(write_text(path, json.dumps(asdict(notes), indent=1)))

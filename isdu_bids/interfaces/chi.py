@@ -159,7 +159,7 @@ class ReferenceChi(Step):
             return Referenced(chi, "none", 0.0, whole.sd_ppm, whole.n_voxels)
         if self.inputs.region == "csf":
             if not isdefined(self.inputs.r2star):
-                raise DataError("--reference csf needs R2*, so three echoes; use whole-mask")
+                raise DataError("--reference csf needs R2*; use whole-mask")
             r2star = images.load_volume(self.inputs.r2star).data
             return reference(chi, mask, csf_region(r2star, mask, size), "ventricular CSF")
         return whole

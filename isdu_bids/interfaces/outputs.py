@@ -21,7 +21,7 @@ from isdu_bids import images
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.layout import figure_folder, summary_path
 from isdu_bids.bids.outputs import remove_outdated, write_output
-from isdu_bids.bids.sidecar import write_json
+from isdu_bids.files import write_json
 from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import Notes, Step, combined_magnitude
 from isdu_bids.quality.measures import measure_scan

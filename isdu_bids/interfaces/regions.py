@@ -17,8 +17,8 @@ from nipype.interfaces.base import (
 
 from isdu_bids import images
 from isdu_bids.bids.labels import label_meaning
-from isdu_bids.bids.sidecar import finite, write_json
 from isdu_bids.errors import DataError, IsduError
+from isdu_bids.files import finite, write_json
 from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import Step, combined_magnitude
 from isdu_bids.segmentation.choose import load_network

@@ -20,7 +20,7 @@ from isdu_bids import images
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.layout import figure_folder
 from isdu_bids.bids.outputs import output_path, remove_outdated, transform_path, write_output
-from isdu_bids.bids.sidecar import write_json
+from isdu_bids.files import write_json
 from isdu_bids.interfaces.base import Step, combined_magnitude
 from isdu_bids.quality.template import measure_template
 from isdu_bids.reports.template import draw_template_figure, template_figure_path

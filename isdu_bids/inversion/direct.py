@@ -6,11 +6,15 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from isdu_bids.physics.dipole import dipole_kernel
-from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
+from isdu_bids.physics.dipole import convolve, dipole_kernel
+from isdu_bids.physics.padding import along
+from isdu_bids.physics.window import Window, in_voxels
 
 #: Zero field kept around the mask against wrap-around of the dipole's tails.
 MARGIN_MM = 24.0
+
+#: Dipole kernel below which a coefficient lies on the zero cone; rounding would decide its sign.
+ON_CONE = 1e-6
 
 
 def tkd(
@@ -25,6 +29,7 @@ def tkd(
 
     ``chi = F^-1 [F y / D_t]`` with ``D_t = D`` where ``|D| > t`` and ``t sign(D)`` elsewhere; the
     result is divided by the mean of ``D / D_t``, which corrects the systematic underestimation.
+    Coefficients on the zero cone, where D is 0 but for rounding, were not measured and stay 0.
 
     References
     ----------
@@ -32,8 +37,8 @@ def tkd(
     """
 
     def inverse(kernel: torch.Tensor) -> torch.Tensor:
-        truncated = torch.where(kernel < 0, -threshold, threshold)
-        weight = torch.where(kernel.abs() > threshold, 1 / kernel, 1 / truncated)
+        sign = torch.where(kernel.abs() > ON_CONE, kernel.sign(), 0.0)
+        weight = torch.where(kernel.abs() > threshold, 1 / kernel, sign / threshold)
         return weight / _spectrum_mean(kernel * weight)
 
     return _filtered(field_ppm, mask, voxel_size_mm, b0_direction, inverse)
@@ -71,7 +76,7 @@ def l2(
         for axis, (n, size) in enumerate(zip(shape, voxel_size_mm, strict=True)):
             frequency = (torch.fft.rfftfreq if axis == 2 else torch.fft.fftfreq)(n, device=device)
             difference = (2 - 2 * torch.cos(2 * torch.pi * frequency)) / size**2
-            total = total + difference.reshape([-1 if a == axis else 1 for a in range(3)])
+            total = total + along(difference, axis)
         return total
 
     def inverse(kernel: torch.Tensor) -> torch.Tensor:
@@ -91,15 +96,7 @@ def _filtered(
     inverse: Callable[[torch.Tensor], torch.Tensor],
 ) -> torch.Tensor:
     """Apply a k-space filter made from the dipole kernel, on the padded box of the mask."""
-    box = mask_box(mask)
-    inside = mask[box]
-    field = field_ppm[box].float() * inside
-    margin = [round(MARGIN_MM / size) for size in voxel_size_mm]
-    shape = fast_shape([n + m for n, m in zip(field.shape, margin, strict=True)])
-    kernel = dipole_kernel(shape, voxel_size_mm, b0_direction, device=field.device)
-    spectrum = torch.fft.rfftn(pad_to(field, shape)) * inverse(kernel)
-    chi = torch.fft.irfftn(spectrum, s=shape)
-    x, y, z = field.shape
-    result = torch.zeros_like(field_ppm, dtype=torch.float32)
-    result[box] = chi[:x, :y, :z] * inside
-    return result
+    window = Window.around(mask, in_voxels(MARGIN_MM, voxel_size_mm))
+    field = window.cut(torch.where(mask.bool(), field_ppm.float(), 0.0))
+    kernel = dipole_kernel(window.shape, voxel_size_mm, b0_direction, device=field.device)
+    return window.put_back(convolve(field, inverse(kernel))) * mask

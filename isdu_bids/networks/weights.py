@@ -13,8 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from isdu_bids.errors import DataError
+from isdu_bids.files import file_sha256, replacing, write_text
 from isdu_bids.networks.unrolled import Architecture, ISDUQSMNet
-from isdu_bids.packaged import WEIGHTS_FOLDER, file_sha256
+from isdu_bids.packaged import WEIGHTS_FOLDER
 
 #: Normalisation of the published checkpoints (float32 constants of their training statistics).
 PUBLISHED_CHI_MEAN_PPM, PUBLISHED_CHI_STD_PPM = -0.002703, 0.02892724
@@ -51,7 +52,8 @@ def save_weights(
     }
     if trained_at_mm is not None:
         metadata["trained_at_mm"] = str(trained_at_mm)
-    save_file(tensors, path, metadata)
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata)
 
 
 def available_weights() -> dict[str, Path]:
@@ -107,12 +109,12 @@ def add_weights(
     if name in available_weights():
         raise DataError(f"weights {name} exist already; choose another name with --name")
     target = user_folder() / f"{name}.safetensors"
-    target.parent.mkdir(parents=True, exist_ok=True)
     description = f"{weights.description} (added from a file with SHA-256 {weights.sha256})"
     save_weights(target, weights.network, description, weights.trained_at_mm)
     added = load_weights(target)
-    with target.with_name(SUMS_FILE).open("a") as sums:
-        sums.write(f"{added.sha256}  {target.name}\n")
+    sums = target.with_name(SUMS_FILE)
+    known = sums.read_text() if sums.is_file() else ""
+    write_text(sums, f"{known}{added.sha256}  {target.name}\n")
     return target, added
 
 

@@ -1,4 +1,4 @@
-"""Is this scan what it says it is? Echo times, polarity of slices, sign of the phase."""
+"""Is this scan what it says it is? Polarity of slices, sign of the phase."""
 
 from __future__ import annotations
 
@@ -10,76 +10,11 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from isdu_bids.errors import DataError
 from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
 from isdu_bids.physics.dipole import forward_field
 
-#: No gradient echo is this long (s); in milliseconds most are.
-_LONGEST_ECHO_S = 0.5
 #: Susceptibility of tissue against air (ppm).
 _TISSUE_PPM = -9.4
-
-
-def check_echo_times(echo_times_s: Sequence[float]) -> tuple[str, ...]:
-    """Refuse impossible echo times; flag uneven ones.
-
-    Returns
-    -------
-    tuple of str
-        ``echo_missing`` where one gap is a whole multiple of all others, else
-        ``echo_spacing_uneven`` where gaps differ, else nothing.
-
-    Raises
-    ------
-    DataError
-        If a time is not positive, can only be milliseconds, or does not exceed the one before.
-
-    Examples
-    --------
-    >>> check_echo_times([0.004, 0.008, 0.016])
-    ('echo_missing',)
-    """
-    times = np.asarray(echo_times_s, float)
-    if times.size == 0 or not np.all(np.isfinite(times)) or np.any(times <= 0):
-        raise DataError(
-            f"EchoTime {list(echo_times_s)}: give a positive number of seconds per echo"
-        )
-    if times.max() > _LONGEST_ECHO_S:
-        raise DataError(
-            f"EchoTime {times.max():g} s can only be milliseconds; BIDS wants seconds, "
-            f"e.g. {times.max() / 1000:g}"
-        )
-    gaps = np.diff(times)
-    if np.any(gaps < 1e-6):
-        raise DataError(
-            f"EchoTime {list(echo_times_s)}: echo times must increase from echo to echo; "
-            "check the echo entities and the EchoTime of each sidecar"
-        )
-    if gaps.size < 2 or np.ptp(gaps) < 0.02 * gaps.min():
-        return ()
-    multiples = gaps / gaps.min()
-    whole = np.abs(multiples - np.rint(multiples)).max() < 0.02
-    return ("echo_missing",) if whole else ("echo_spacing_uneven",)
-
-
-def check_echo_numbers(echo_numbers: Sequence[int]) -> None:
-    """Refuse a scan whose echoes are not numbered 1, 2, 3, ...
-
-    Raises
-    ------
-    DataError
-        Naming the missing echoes.
-
-    Examples
-    --------
-    >>> check_echo_numbers([1, 3])
-    Traceback (most recent call last):
-    isdu_bids.errors.DataError: echo 2 is missing; add its files, or filter the echoes
-    """
-    missing = sorted(set(range(1, max(echo_numbers, default=0) + 1)) - set(echo_numbers))
-    if missing:
-        names = ", ".join(map(str, missing))
-        raise DataError(f"echo {names} is missing; add its files, or filter the echoes")
 
 
 def repair_slice_polarity(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from isdu_bids.errors import DataError
+from isdu_bids.echoes import MIN_OFFSET_ECHOES, need_echoes
 from isdu_bids.phase.wrapping import BoolArray, FloatArray
 
 #: Weights of the mean of P/TE, from magnitude M and echo time t.
@@ -70,7 +70,7 @@ def line(
     unwrapped_rad: FloatArray, magnitude: FloatArray, echo_times_s: Sequence[float], mask: BoolArray
 ) -> FieldFit:
     """Weighted line ``P = a + 2*pi*f*TE``, weights M^2."""
-    _need_echoes(unwrapped_rad, 2, "linear")
+    _need_offset_echoes(unwrapped_rad)
     times = _times(echo_times_s)
     lines = _Lines(magnitude**2, times)
     intercept, slope = lines.fit(unwrapped_rad)
@@ -93,7 +93,7 @@ def complex_exponential(
     Gauss-Newton: each step is the weighted line through ``sin(residual)``, so a wrong turn in one
     echo does no harm.
     """
-    _need_echoes(unwrapped_rad, 2, "nonlinear")
+    _need_offset_echoes(unwrapped_rad)
     times = _times(echo_times_s)
     lines = _Lines(magnitude**2, times)
     intercept, slope = lines.fit(unwrapped_rad)
@@ -187,9 +187,5 @@ def _nonzero(denominator: FloatArray) -> FloatArray:
     return np.where(denominator > 0, denominator, np.float32(1))
 
 
-def _need_echoes(unwrapped: FloatArray, n_echoes: int, method: str) -> None:
-    if len(unwrapped) < n_echoes:
-        raise DataError(
-            f"echo combination {method!r} needs {n_echoes} echoes, the scan has {len(unwrapped)}; "
-            "use phase_snr"
-        )
+def _need_offset_echoes(unwrapped_rad: FloatArray) -> None:
+    need_echoes(len(unwrapped_rad), MIN_OFFSET_ECHOES, "a fit of offset and field", "use phase_snr")

@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from isdu_bids.echoes import check_echo_times, spacing_flags
 from isdu_bids.errors import DataError
-from isdu_bids.phase.checks import check_echo_times, check_sign, repair_slice_polarity
+from isdu_bids.phase.checks import check_sign, repair_slice_polarity
 from isdu_bids.phase.combination import COMBINATION
 from isdu_bids.phase.offsets import bipolar_offset, phase_offset
 from isdu_bids.phase.romeo import voxel_quality
@@ -102,7 +103,8 @@ def map_field(
         If shapes disagree, the mask is empty or the echo times are implausible.
     """
     _check_shapes(phase_rad, magnitude, echo_times_s, mask)
-    flags, steps = [*check_echo_times(echo_times_s)], []
+    check_echo_times(echo_times_s)
+    flags, steps = [*spacing_flags(echo_times_s)], []
     weight = np.ones_like(phase_rad) if magnitude is None else magnitude
     finite: BoolArray = np.isfinite(phase_rad + weight).all(axis=0)
     if not finite[mask].all():

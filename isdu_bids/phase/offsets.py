@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from isdu_bids.echoes import MIN_BIPOLAR_ECHOES, MIN_OFFSET_ECHOES, need_echoes
 from isdu_bids.errors import DataError
 from isdu_bids.phase.romeo import unwrap_romeo
 from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
@@ -29,7 +30,7 @@ def phase_offset(
     Parameters
     ----------
     phase_rad
-        Wrapped phase, shape ``(echo, x, y, z)``, or ``(echo, coil, x, y, z)`` of uncombined coils.
+        Wrapped phase, shape ``(echo, x, y, z)``.
     magnitude
         Same shape, or None.
     echo_times_s
@@ -44,54 +45,24 @@ def phase_offset(
     Returns
     -------
     ndarray
-        Offset in [-pi, pi], shape of one echo.
+        Offset in [-pi, pi], shape ``(x, y, z)``.
 
     References
     ----------
     Eckstein et al. 2018, doi:10.1002/mrm.26963.
     """
-    if len(phase_rad) < 2:
-        raise DataError("phase-offset removal needs two echoes; switch it off for a single echo")
+    need_echoes(len(phase_rad), MIN_OFFSET_ECHOES, "removal of the phase offset", "switch it off")
     weight = np.ones_like(phase_rad) if magnitude is None else magnitude
     product = weight[0] * weight[1] * np.exp(1j * (phase_rad[1] - phase_rad[0]))
-    pooled = product if product.ndim == 3 else product.sum(axis=0)
     growth = unwrap_romeo(
-        np.angle(pooled)[None].astype(np.float32),
-        magnitude=np.sqrt(np.abs(pooled))[None].astype(np.float32),
+        np.angle(product)[None].astype(np.float32),
+        magnitude=np.sqrt(np.abs(product))[None].astype(np.float32),
         mask=mask,
         echo_times_s=(echo_times_s[1] - echo_times_s[0],),
         voxel_size_mm=voxel_size_mm,
     )[0]
     evolution = growth * np.float32(echo_times_s[0] / (echo_times_s[1] - echo_times_s[0]))
     return _smooth(phase_rad[0] - evolution, mask * np.abs(product), voxel_size_mm, smoothing_mm)
-
-
-def combine_coils(
-    phase_rad: FloatArray, magnitude: FloatArray, offset_rad: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Combine uncombined coils after removing each coil's offset.
-
-    ``S = sum over coils of M^2 * exp(i * (P - offset))``
-
-    Parameters
-    ----------
-    phase_rad, magnitude
-        Shape ``(echo, coil, x, y, z)``.
-    offset_rad
-        Shape ``(coil, x, y, z)``.
-
-    Returns
-    -------
-    phase_rad, magnitude
-        Angle and square root of the modulus of S, shape ``(echo, x, y, z)``.
-    """
-    combined = np.stack(
-        [
-            (m**2 * np.exp(1j * (p - offset_rad))).sum(axis=0)
-            for p, m in zip(phase_rad, magnitude, strict=True)
-        ]
-    )
-    return np.angle(combined).astype(np.float32), np.sqrt(np.abs(combined)).astype(np.float32)
 
 
 def bipolar_offset(
@@ -132,10 +103,9 @@ def bipolar_offset(
     ----------
     Eckstein 2021, doi:10.34726/hss.2021.43447, p. 53.
     """
-    if len(phase_rad) < 3:
-        raise DataError(
-            "the bipolar correction needs three echoes; use monopolar offset removal or none"
-        )
+    need_echoes(
+        len(phase_rad), MIN_BIPOLAR_ECHOES, "the bipolar correction", "use monopolar or none"
+    )
     te1, te2, te3 = echo_times_s[:3]
     m, k = te1 / (te2 - te1), (te1 + te3) / te2
     f = (2 - k) * m - k
@@ -174,13 +144,13 @@ def _smooth(
     voxel_size_mm: Sequence[float],
     sigma_mm: float,
 ) -> FloatArray:
-    """Gaussian mean of ``weight * exp(i * phase)``, its angle; leading axes are left apart.
+    """Gaussian mean of ``weight * exp(i * phase)``, its angle.
 
     One pass flattens curvature, and slopes at the rim of the weights, by a tenth of a radian and
     more. So the smooth part of what is left is added twice more (Tukey's twicing), which keeps
     slow changes and still averages noise.
     """
-    sigma = [0.0] * (phase_rad.ndim - 3) + [sigma_mm / size for size in voxel_size_mm]
+    sigma = [sigma_mm / size for size in voxel_size_mm]
     smooth = np.zeros_like(phase_rad)
     for _ in range(3):
         rest = phase_rad - smooth

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isdu_bids.echoes import MIN_DECAY_ECHOES, evenly_spaced, need_echoes
 from isdu_bids.errors import DataError
 from isdu_bids.phase.wrapping import BoolArray, FloatArray
 from isdu_bids.registry import Method, Registry
@@ -53,8 +54,7 @@ def fit_relaxation(
     DataError
         With fewer than three echoes, or ``arlo`` on uneven spacing.
     """
-    if len(magnitude) < 3:
-        raise DataError(f"R2* needs three echoes, the scan has {len(magnitude)}; switch R2* off")
+    need_echoes(len(magnitude), MIN_DECAY_ECHOES, "R2*", "switch it off")
     if method == "auto":
         method = relaxation_method(echo_times_s)
     signals = np.nan_to_num(magnitude[:, mask], posinf=0.0).astype(np.float32)
@@ -68,7 +68,7 @@ def fit_relaxation(
 
 def relaxation_method(echo_times_s: Sequence[float]) -> str:
     """Name of the method that *auto* takes for these echo times."""
-    return "arlo" if _even(echo_times_s) else "loglinear"
+    return "arlo" if evenly_spaced(echo_times_s) else "loglinear"
 
 
 def arlo(signals: FloatArray, times: FloatArray) -> FloatArray:
@@ -81,7 +81,7 @@ def arlo(signals: FloatArray, times: FloatArray) -> FloatArray:
     ----------
     Pei et al. 2015, doi:10.1002/mrm.25137.
     """
-    if not _even(times.ravel()):
+    if not evenly_spaced(times.ravel().tolist()):
         raise DataError("ARLO needs evenly spaced echoes; use loglinear or nonlinear")
     spacing = times[1] - times[0]
     first, middle, last = signals[:-2], signals[1:-1], signals[2:]
@@ -121,11 +121,6 @@ def nonlinear(signals: FloatArray, times: FloatArray, iterations: int = 20) -> F
         step = np.clip(gradient / curvature, -rate / 2, rate / 2)
         rate = np.clip(rate + step, *_R2STAR_RANGE)
     return rate
-
-
-def _even(times: Sequence[float] | FloatArray) -> bool:
-    gaps = np.diff(np.asarray(times, float))
-    return bool(np.ptp(gaps) < 1e-4)
 
 
 def _placed(values: FloatArray, mask: BoolArray) -> FloatArray:

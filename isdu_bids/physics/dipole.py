@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from isdu_bids.physics.padding import fast_shape, pad_to
+from isdu_bids.physics.padding import along, fast_shape, pad_to
 
 Vector = Sequence[float]
 
@@ -87,7 +87,7 @@ def _frequencies(
             without_nyquist[n // 2] = 0
         for frequencies, result in ((k, plain), (without_nyquist, signed)):
             half = frequencies[: n // 2 + 1] if axis == 2 else frequencies
-            result.append(half.reshape([-1 if other == axis else 1 for other in range(3)]))
+            result.append(along(half, axis))
     return plain, signed
 
 

@@ -1,4 +1,4 @@
-"""Volumes around a mask: bounding boxes, zero padding, fast FFT sizes."""
+"""Boxes of volumes: bounding boxes, zero padding, fast FFT sizes, values along one axis."""
 
 from __future__ import annotations
 
@@ -44,3 +44,8 @@ def pad_to(volume: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     if min(short) < 0:
         raise ValueError(f"cannot pad {tuple(volume.shape[-3:])} to the smaller {tuple(shape)}")
     return F.pad(volume, (0, short[2], 0, short[1], 0, short[0]))
+
+
+def along(values: torch.Tensor, axis: int) -> torch.Tensor:
+    """Shape a row of values so that it varies along one axis of a volume."""
+    return values.reshape([-1 if other == axis else 1 for other in range(3)])

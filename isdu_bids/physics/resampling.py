@@ -7,6 +7,8 @@ from math import ceil
 
 import torch
 
+from isdu_bids.physics.padding import along
+
 
 def interpolated(volume: torch.Tensor, positions: Sequence[torch.Tensor]) -> torch.Tensor:
     """Sample a volume linearly at one row of positions per axis; edges continue outside."""
@@ -14,7 +16,7 @@ def interpolated(volume: torch.Tensor, positions: Sequence[torch.Tensor]) -> tor
         last = volume.shape[axis] - 1
         row = row.to(volume.device).clamp(0, last)
         low = row.floor().long()
-        fraction = (row - low).to(volume.dtype).reshape([-1 if a == axis else 1 for a in range(3)])
+        fraction = along((row - low).to(volume.dtype), axis)
         below = volume.index_select(axis, low)
         volume = below.lerp_(volume.index_select(axis, (low + 1).clamp(max=last)), fraction)
     return volume

@@ -10,6 +10,8 @@ from math import pi
 import torch
 import torch.nn.functional as F
 
+from isdu_bids.physics.padding import mask_box
+
 
 def sphere(voxel_size_mm: Sequence[float], radius_mm: float) -> torch.Tensor:
     """Voxels whose centre lies within ``radius_mm`` of the middle one, normalised to sum 1.
@@ -67,17 +69,20 @@ def depth_mm(mask: torch.Tensor, voxel_size_mm: Sequence[float], reach_mm: float
     >>> depth_mm(torch.ones(1, 1, 5, dtype=torch.bool), (9.0, 9.0, 2.0), 5.0).flatten().tolist()
     [2.0, 4.0, inf, 4.0, 2.0]
     """
-    squared = torch.where(mask, torch.inf, 0.0)
+    box = mask_box(mask)
+    squared = torch.where(mask[box], torch.inf, 0.0)
     for axis, size in enumerate(voxel_size_mm):
         steps = int(reach_mm / size + 1e-6)
-        length = mask.shape[axis]
+        length = squared.shape[axis]
         padded = F.pad(squared.movedim(axis, -1), (steps, steps)).movedim(-1, axis)
         squared = padded.narrow(axis, steps, length).clone()
         for step in range(1, steps + 1):
             for start in (steps - step, steps + step):
                 candidate = padded.narrow(axis, start, length) + (step * size) ** 2
                 torch.minimum(squared, candidate, out=squared)
-    return squared.sqrt()
+    depth = squared.new_zeros(mask.shape)
+    depth[box] = squared.sqrt()
+    return depth
 
 
 def neighbours(voxel_size_mm: Sequence[float]) -> torch.Tensor:

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import yaml
+
+from isdu_bids.files import write_text
 
 #: A DOI, or the key of an article whose DOI we do not know, e.g. ``vaddadi2025``.
 _SOURCE = re.compile(r"10\.\d{4,9}/[^\s;,\"<>]+|\b[a-z]+20\d\d\b")
@@ -73,15 +74,14 @@ def write_citation(output_dir: Path, text: str) -> list[Path]:
         Markdown from `methods_text`.
     """
     folder = output_dir / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
     page = (
         '<!DOCTYPE html>\n<html lang="en">\n'
         '<head><meta charset="utf-8"><title>Methods</title></head>\n'
         f"<body>\n{markdown_to_html(text)}\n</body>\n</html>\n"
     )
     return [
-        _write_atomically(folder / "CITATION.md", text),
-        _write_atomically(folder / "CITATION.html", page),
+        write_text(folder / "CITATION.md", text),
+        write_text(folder / "CITATION.html", page),
     ]
 
 
@@ -104,12 +104,3 @@ def citation(doi: str) -> str:
     """Full reference of a DOI, or of the key of an article without one, with its link."""
     link = f"https://doi.org/{doi}" if doi.startswith("10.") else ""
     return f"{known_references().get(doi.lower(), '')} {link}".strip()
-
-
-def _write_atomically(path: Path, text: str) -> Path:
-    with NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}", delete=False
-    ) as file:
-        file.write(text)
-    Path(file.name).chmod(0o644)
-    return Path(file.name).replace(path)

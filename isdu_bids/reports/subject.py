@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from isdu_bids.files import write_text
 from isdu_bids.reports.methods_text import markdown_to_html
 from isdu_bids.reports.regions import regions_html
 from isdu_bids.reports.summary import (
@@ -84,17 +85,16 @@ def write_subject_report(
         fragments[f"{scan.name}_desc-regions_scan"] = regions_html(scan.regions)
         fragments[f"{scan.name}_desc-measures_scan"] = measures_html(scan)
     for name, fragment in fragments.items():
-        (folder / f"{name}.html").write_text(fragment, encoding="utf-8")
+        write_text(folder / f"{name}.html", fragment)
 
     bootstrap = output_dir / f"sub-{subject}" / "log" / run_uuid / "report.yml"
-    bootstrap.parent.mkdir(parents=True, exist_ok=True)
     outline = yaml.safe_load((_DATA / "subject.yml").read_text(encoding="utf-8"))
     specification = {
         "title": f"isdu-bids: sub-{subject}",
         "template_path": str(_DATA / "subject.html.j2"),
         "sections": [_section(section, subject, scans) for section in outline],
     }
-    bootstrap.write_text(yaml.safe_dump(specification, sort_keys=False), encoding="utf-8")
+    write_text(bootstrap, yaml.safe_dump(specification, sort_keys=False))
     return _assemble(output_dir, subject, run_uuid, bootstrap)
 
 

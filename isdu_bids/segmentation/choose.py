@@ -8,7 +8,8 @@ from pathlib import Path
 from safetensors import safe_open
 
 from isdu_bids.errors import DataError, UsageError
-from isdu_bids.packaged import WEIGHTS_FOLDER, file_sha256, find_weights
+from isdu_bids.files import file_sha256
+from isdu_bids.packaged import WEIGHTS_FOLDER, find_weights
 from isdu_bids.segmentation.choices import SEGMENTATIONS
 from isdu_bids.segmentation.keras_weights import (
     DEFAULT_FILE,

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from isdu_bids.errors import DataError
-from isdu_bids.packaged import file_sha256
+from isdu_bids.files import file_sha256
 from isdu_bids.segmentation.labels import PARC_LABELS, SCORED, SYNTHSEG1_LABELS, SYNTHSEG_LABELS
 from isdu_bids.segmentation.scores import ScoreNet
 from isdu_bids.segmentation.synthseg import RobustSynthSeg, SynthSeg, UNet

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from isdu_bids.errors import DataError
+from isdu_bids.files import replacing
 
 DEFAULT_FEATURES = (16, 32, 64, 96, 96)
 
@@ -145,7 +146,8 @@ def save_region_net(path: Path, network: RegionNet, description: str) -> None:
         "features": json.dumps(network.features),
         "description": description,
     }
-    save_file(tensors, path, metadata)
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata)
 
 
 def load_region_net(path: Path) -> RegionNet:

@@ -62,8 +62,6 @@ IRON_RICH: dict[str, tuple[tuple[int, ...], tuple[float, float]]] = {
 #: Where more iron than the region's mean gathers with age and in neurodegeneration.
 PALLIDUM_IRON: tuple[tuple[int, ...], tuple[float, float]] = ((13, 52), (0.15, 0.40))
 
-BRAIN_LABELS: tuple[int, ...] = tuple(sorted(label for t in BRAIN for label in t.labels))
-
 #: Other than brain; susceptibility relative to tissue water, ppm (air 9.4 above it).
 HEAD: tuple[Tissue, ...] = (
     Tissue("air", (0,), 9.4, 0.0, 0.0),

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from isdu_bids.errors import UsageError
+from isdu_bids.files import read_toml
 from isdu_bids.networks.unrolled import Architecture
-from isdu_bids.settings import read_toml
 from isdu_bids.simulation.patches import PatchSettings
 from isdu_bids.training.losses import LOSSES
 from isdu_bids.training.patch_set import PatchSetSettings

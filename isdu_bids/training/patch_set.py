@@ -20,6 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from isdu_bids.errors import DataError, UsageError
+from isdu_bids.files import replacing
 from isdu_bids.physics.dipole import dipole_kernel
 from isdu_bids.physics.padding import pad_to
 from isdu_bids.simulation.patches import Patch
@@ -180,7 +181,6 @@ def _save(path: Path, scan: HeadScan) -> None:
         "chi_ppm": scan.chi_ppm.cpu(),
         "mask": scan.mask.to("cpu", torch.uint8),
     }
-    partial = path.with_suffix(".part")  # a scan that was not finished must not look like one
     geometry = json.dumps([scan.voxel_size_mm, scan.b0_direction])
-    save_file({n: t.contiguous() for n, t in tensors.items()}, partial, {"geometry": geometry})
-    partial.replace(path)
+    with replacing(path) as partial:  # a scan that was not finished must not look like one
+        save_file({n: t.contiguous() for n, t in tensors.items()}, partial, {"geometry": geometry})

@@ -12,6 +12,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from isdu_bids.errors import UsageError
+from isdu_bids.files import replacing
 from isdu_bids.simulation.random_fields import derived_generator
 from isdu_bids.training.distributed import (
     average_over_processes,
@@ -115,10 +116,9 @@ class TrainingState(Generic[Network]):
             "n_since_best": self.n_since_best,
             "config": _plain(config.identity),
         }
-        partial = path.with_name(f"{path.name}.part")  # a job killed while writing keeps the old
         if is_first():
-            torch.save(content, partial)
-            partial.replace(path)
+            with replacing(path) as partial:  # a job killed while writing keeps the old
+                torch.save(content, partial)
         gathered(None)  # no process goes on, and perhaps reads the file, before it is there
 
     def restore(self, path: Path, config: Recipe) -> None:

@@ -17,8 +17,8 @@ from isdu_bids import __version__
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.layout import log_folder
 from isdu_bids.bids.outputs import field_names_clash
-from isdu_bids.bids.sidecar import write_text
 from isdu_bids.errors import UsageError
+from isdu_bids.files import write_text
 from isdu_bids.geometry import b0_direction, unit_vector
 from isdu_bids.images import read_grid
 from isdu_bids.settings import Resources, Settings

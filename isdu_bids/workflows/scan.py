@@ -10,6 +10,8 @@ from nipype.interfaces.utility import Merge
 from nipype.pipeline import engine as pe
 
 from isdu_bids.bids.acquisition import Acquisition
+from isdu_bids.echoes import MIN_DECAY_ECHOES
+from isdu_bids.files import file_sha256
 from isdu_bids.geometry import Triple
 from isdu_bids.interfaces.chi import InvertField, MergePasses, ReferenceChi
 from isdu_bids.interfaces.field import (
@@ -23,16 +25,12 @@ from isdu_bids.interfaces.outputs import DrawFigures, MeasureQuality, WriteDeriv
 from isdu_bids.interfaces.regions import MeasureRegions, SegmentMagnitude
 from isdu_bids.masking.synthstrip import find_synthstrip
 from isdu_bids.networks.weights import weights_path, weights_sha256
-from isdu_bids.packaged import file_sha256
 from isdu_bids.segmentation.choose import judge_file, network_file
 from isdu_bids.settings import Settings
 from isdu_bids.template.find import Template
 from isdu_bids.template.spaces import parse_spaces
 from isdu_bids.workflows.memory import Memory
 from isdu_bids.workflows.template import connect_templates
-
-#: Fewer echoes do not tell decay from noise.
-MIN_RELAXATION_ECHOES = 3
 
 
 def init_scan_wf(
@@ -212,7 +210,7 @@ def init_scan_wf(
     labels_from = _labels_from(acquisition, settings)
 
     relaxation = None
-    if len(echo_times_s) >= MIN_RELAXATION_ECHOES:
+    if len(echo_times_s) >= MIN_DECAY_ECHOES:
         relaxation = pe.Node(
             MapRelaxation(echo_times_s=echo_times_s, method=settings.relaxation),
             name="relaxation",

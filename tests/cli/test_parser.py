@@ -11,6 +11,7 @@ from isdu_bids.background.registry import DEFAULT as DEFAULT_BACKGROUND
 from isdu_bids.cli.app import recorded
 from isdu_bids.cli.parser import REFERENCES, RELAXATIONS, parse_options
 from isdu_bids.errors import UsageError
+from isdu_bids.files import to_toml
 from isdu_bids.inversion.referencing import REFERENCES as IMPLEMENTED_REFERENCES
 from isdu_bids.inversion.registry import DEFAULT as DEFAULT_INVERSION
 from isdu_bids.inversion.registry import INVERSION
@@ -19,7 +20,7 @@ from isdu_bids.networks.weights import DEFAULT_WEIGHTS
 from isdu_bids.phase.combination import COMBINATION
 from isdu_bids.phase.relaxation import RELAXATION
 from isdu_bids.phase.unwrapping import UNWRAPPING
-from isdu_bids.settings import Settings, to_toml
+from isdu_bids.settings import Settings
 
 BASE = ["in", "out", "participant"]
 HEAVY = ("torch", "nipype", "bids", "matplotlib", "numba", "scipy", "skimage")

@@ -17,7 +17,8 @@ import isdu_bids.cli.segment as command
 from isdu_bids import images
 from isdu_bids.cli.toolbox import main
 from isdu_bids.errors import DataError, UsageError
-from isdu_bids.packaged import WEIGHTS_FOLDER, file_sha256
+from isdu_bids.files import file_sha256
+from isdu_bids.packaged import WEIGHTS_FOLDER
 from isdu_bids.segmentation import choose
 from isdu_bids.segmentation.choices import SEGMENTATIONS
 from isdu_bids.segmentation.choose import judge_file, load_network, load_parcellation, network_file

@@ -11,8 +11,8 @@ import torch
 
 from isdu_bids import images
 from isdu_bids.cli.toolbox import main
+from isdu_bids.files import read_toml
 from isdu_bids.segmentation.region_net import load_region_net
-from isdu_bids.settings import read_toml
 from isdu_bids.simulation.demo_head import demo_head
 from isdu_bids.training import segmentation
 from isdu_bids.training.segmentation import SegmentationConfig, parse_segmentation_config

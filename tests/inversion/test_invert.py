@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from properties import ball
+from properties import ball, relative_difference
 
 import isdu_bids
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.inversion.invert import invert
+from isdu_bids.inversion.registry import INVERSION
 from isdu_bids.physics.dipole import forward_field
 from isdu_bids.units import hz_per_ppm, rad_per_ppm
 
@@ -46,14 +47,28 @@ def test_units(scene, unit, scale, extra):
     assert np.allclose(found, expected, atol=1e-6)
 
 
-def test_b0_direction_needs_no_unit_length(scene):
+@pytest.mark.parametrize("method", ["isdu", "tkd", "l2"])
+def test_b0_direction_needs_no_unit_length(scene, method):
     field, mask, _, b0 = scene
-    longer = [3 * b for b in b0]
     maps = [
-        invert(field, mask, voxel_size_mm=SIZE, b0_direction=direction, method="tkd")
-        for direction in (b0, longer)
+        invert(field, mask, voxel_size_mm=SIZE, b0_direction=direction, method=method)
+        for direction in (b0, [3 * b for b in b0], [b / 7 for b in b0])
     ]
-    assert np.allclose(*maps, atol=1e-6)
+    assert np.array_equal(maps[0], maps[1])
+    assert np.array_equal(maps[0], maps[2])
+
+
+@pytest.mark.parametrize("method", ["tkd", "l2"])
+@pytest.mark.parametrize("ulps", [-2, -1, 1, 2])
+def test_the_last_bit_of_the_direction_changes_the_map_by_rounding_only(scene, method, ulps):
+    """On the zero cone the sign of the kernel is one of rounding: it must not decide anything."""
+    field, mask, _, b0 = scene
+    arguments = [torch.from_numpy(volume) for volume in (field, mask)]
+    maps = [
+        INVERSION[method](*arguments, voxel_size_mm=SIZE, b0_direction=direction)
+        for direction in (b0, [b + ulps * np.spacing(b) for b in b0])
+    ]
+    assert relative_difference(*maps) < 1e-5
 
 
 @pytest.mark.parametrize(

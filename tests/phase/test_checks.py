@@ -2,51 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from isdu_bids.errors import DataError
-from isdu_bids.phase.checks import (
-    check_echo_numbers,
-    check_echo_times,
-    check_sign,
-    repair_slice_polarity,
-)
+from isdu_bids.phase.checks import check_sign, repair_slice_polarity
 from isdu_bids.phase.wrapping import wrap
 from isdu_bids.physics.dipole import forward_field
 
 SIZE_MM = (2.0, 2.0, 2.0)
-
-
-def test_even_echoes_pass():
-    assert check_echo_times([0.005, 0.010, 0.015]) == ()
-    assert check_echo_times([0.02]) == ()
-    assert check_echo_times([0.004, 0.012]) == ()
-
-
-def test_uneven_and_missing_echoes_are_told_apart():
-    assert check_echo_times([0.005, 0.010, 0.020, 0.025]) == ("echo_missing",)
-    assert check_echo_times([0.005, 0.010, 0.017]) == ("echo_spacing_uneven",)
-
-
-@pytest.mark.parametrize(
-    ("times", "message"),
-    [
-        ([4.0, 8.0], "milliseconds.*e.g. 0.008"),
-        ([], "seconds"),
-        ([0.004, -0.008], "positive"),
-        ([0.004, float("nan")], "positive"),
-        ([0.008, 0.004], "must increase"),
-        ([0.004, 0.004], "must increase"),
-    ],
-)
-def test_impossible_echo_times_are_refused(times, message):
-    with pytest.raises(DataError, match=message):
-        check_echo_times(times)
-
-
-def test_missing_echo_numbers_are_named():
-    check_echo_numbers([1, 2, 3])
-    check_echo_numbers([])
-    with pytest.raises(DataError, match="echo 1, 3 is missing"):
-        check_echo_numbers([2, 4])
 
 
 @pytest.mark.parametrize("axis", [1, 2, 3])

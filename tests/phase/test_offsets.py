@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from isdu_bids.errors import DataError
-from isdu_bids.phase.offsets import bipolar_offset, combine_coils, phase_offset
+from isdu_bids.phase.offsets import bipolar_offset, phase_offset
 from isdu_bids.phase.wrapping import wrap
 
 SIZE_MM = (2.0, 2.0, 2.0)
@@ -39,24 +39,10 @@ def test_bipolar_phase_is_removed(scan_maker, times):
     assert worst(corrected - scan.true_rad, scan.mask) < worst(rest, scan.mask) / 3
 
 
-def test_coils_with_their_own_offsets_add_up(scan_maker):
-    scan = scan_maker((0.004, 0.009), noise=0.003)
-    x = np.linspace(-1, 1, scan.mask.shape[0])[:, None, None]
-    coil_offset = np.stack([1.5 + x, -1.0 - 0.5 * x, 3.0 + 0 * x]) + np.zeros(scan.mask.shape)
-    gain = np.stack([1.2 + x, 1.2 - x, 1.0 + 0 * x]) + np.zeros(scan.mask.shape)
-    phase = wrap(scan.phase_rad[:, None] + coil_offset)
-    magnitude = (scan.magnitude[:, None] * gain).astype(np.float32)
-    offset = phase_offset(phase, magnitude, *scan.given[2:])
-    assert offset.shape == coil_offset.shape
-    combined, strength = combine_coils(phase, magnitude, offset)
-    assert combined.shape == strength.shape == scan.phase_rad.shape
-    assert worst(combined - scan.true_rad, scan.mask) < 0.15
-
-
 def test_too_few_echoes_are_refused(scan_maker):
     one = scan_maker((0.01,))
-    with pytest.raises(DataError, match="two echoes"):
+    with pytest.raises(DataError, match="needs 2 echoes"):
         phase_offset(*one.given)
     two = scan_maker((0.01, 0.02))
-    with pytest.raises(DataError, match="three echoes"):
+    with pytest.raises(DataError, match="needs 3 echoes"):
         bipolar_offset(two.phase_rad, two.magnitude, two.echo_times_s, two.mask, SIZE_MM)

@@ -76,5 +76,5 @@ def test_empty_voxels_stay_finite_and_outside_is_zero():
 
 
 def test_two_echoes_are_refused():
-    with pytest.raises(DataError, match="three echoes"):
+    with pytest.raises(DataError, match="needs 3 echoes"):
         fit_relaxation(decay(EVEN)[:2], EVEN[:2], MASK)

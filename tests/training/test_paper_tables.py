@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from isdu_bids.files import read_toml
 from isdu_bids.networks.unrolled import ISDUQSMNet
 from isdu_bids.networks.weights import load_weights
-from isdu_bids.settings import read_toml
 from isdu_bids.training.config import load_config, parse_config
 from isdu_bids.training.patch_set import PatchSetSettings
 

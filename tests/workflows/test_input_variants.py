@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from isdu_bids import images
-from isdu_bids.bids.sidecar import write_json
 from isdu_bids.cli import app
 from isdu_bids.evaluation.metrics import nrmse_percent
+from isdu_bids.files import write_json
 
 ECHO_TIMES_S = [0.005, 0.012, 0.019]
 

@@ -25,7 +25,6 @@ def unwrap_romeo(
     echo_times_s: Sequence[float],
     voxel_size_mm: Sequence[float],
     multi_echo: Literal["template", "individual"] = "template",
-    preset: str = "romeo",
 ) -> FloatArray:
     """Unwrap along the most reliable path through the volume.
 
@@ -46,8 +45,8 @@ def unwrap_romeo(
         Echo times in seconds.
     voxel_size_mm
         Not used.
-    multi_echo, preset
-        See above, and :data:`isdu_bids.phase.romeo.weights.PRESETS`.
+    multi_echo
+        See above.
 
     Returns
     -------
@@ -63,7 +62,7 @@ def unwrap_romeo(
     inner_magnitude = None if magnitude is None else magnitude[:, *box]
     method = _template if multi_echo == "template" else _individual
     unwrapped = np.zeros_like(phase_rad)
-    inner = method(phase, inner_magnitude, inner_mask, echo_times_s, preset)
+    inner = method(phase, inner_magnitude, inner_mask, echo_times_s)
     unwrapped[:, *box] = np.where(inner_mask, inner, 0)
     return unwrapped
 
@@ -73,9 +72,8 @@ def _template(
     magnitude: FloatArray | None,
     mask: BoolArray,
     echo_times_s: Sequence[float],
-    preset: str,
 ) -> FloatArray:
-    bins = _edges(phase, magnitude, mask, echo_times_s, 0, preset).bins()
+    bins = _edges(phase, magnitude, mask, echo_times_s, 0).bins()
     unwrapped = np.zeros_like(phase)
     unwrapped[0] = centre_regions(*grow(phase[0], bins, mask))
     moment, mixed = np.zeros_like(phase[0]), np.zeros_like(phase[0])
@@ -98,14 +96,13 @@ def _individual(
     magnitude: FloatArray | None,
     mask: BoolArray,
     echo_times_s: Sequence[float],
-    preset: str,
 ) -> FloatArray:
     unwrapped = np.stack(
         [
             centre_regions(
                 *grow(
                     phase[echo],
-                    _edges(phase, magnitude, mask, echo_times_s, echo, preset).bins(),
+                    _edges(phase, magnitude, mask, echo_times_s, echo).bins(),
                     mask,
                 )
             )
@@ -121,15 +118,14 @@ def _edges(
     mask: BoolArray,
     echo_times_s: Sequence[float],
     echo: int,
-    preset: str,
 ) -> Edges:
     """Edges of one echo, with the echo before it (for the first: the one after it) as second."""
     volume = None if magnitude is None else magnitude[echo]
     if len(phase) == 1:
-        return Edges(phase[0], mask, volume, preset=preset)
+        return Edges(phase[0], mask, volume)
     second = echo - 1 if echo > 0 else 1
     ratio = echo_times_s[echo] / echo_times_s[second]
-    return Edges(phase[echo], mask, volume, phase[second], ratio, preset)
+    return Edges(phase[echo], mask, volume, phase[second], ratio)
 
 
 def centre_regions(unwrapped_rad: FloatArray, region: npt.NDArray[np.int32]) -> FloatArray:

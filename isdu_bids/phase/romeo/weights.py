@@ -1,15 +1,13 @@
 """ROMEO's quality of an edge between two neighbouring voxels.
 
 Each voxel owns three edges, to its neighbours at +x, +y and +z. The quality of an edge is the
-product over the active terms of ``0.1 + 0.9 * term``, every term in [0, 1]:
+product over the terms of ``0.1 + 0.9 * term``, every term in [0, 1]:
 
 ==  =========================  =====================================================
 1   phase coherence            ``1 - |wrap(Pi - Pj)| / pi``
 2   gradient coherence         ``1 - |wrap(Pi - Pj) - wrap(Qi - Qj) * TE1 / TE2|``
 3   phase linearity            ``1 - |wrap(Pa - 2 Pb + Pc)| / 2`` before and behind the edge
 4   magnitude coherence        ``(smaller / larger)^2``
-5   magnitude weight           faint voxels are noisy
-6   second magnitude weight    very bright voxels are flow
 ==  =========================  =====================================================
 
 with the phase P and a second echo Q. Terms without their data drop out.
@@ -28,14 +26,6 @@ import numpy as np
 import numpy.typing as npt
 
 from isdu_bids.phase.wrapping import BoolArray, FloatArray
-
-#: Terms of the published weight presets.
-PRESETS = {
-    "romeo": (1, 2, 3, 4),
-    "romeo2": (1, 4),
-    "romeo3": (1, 2, 4),
-    "romeo6": (1, 2, 3, 4, 5, 6),
-}
 
 #: Bins of edge quality: 1 is best, 255 worst, 0 means that there is no edge.
 N_BINS = 256
@@ -61,8 +51,6 @@ class Edges:
         Same shape, or None.
     second_phase_rad, time_ratio
         Phase of a second echo and TE1/TE2, or None.
-    preset
-        A key of :data:`PRESETS`.
     """
 
     phase_rad: FloatArray
@@ -70,27 +58,17 @@ class Edges:
     magnitude: FloatArray | None = None
     second_phase_rad: FloatArray | None = None
     time_ratio: float = 1.0
-    preset: str = "romeo"
 
     def bins(self) -> npt.NDArray[np.uint8]:
         """Edge bins, shape ``(x, y, z, 3)``."""
-        active = np.zeros(7, np.bool_)
-        active[list(PRESETS[self.preset])] = True
         phase, mask = _flat(self.phase_rad), np.ascontiguousarray(self.mask).reshape(-1)
-        second, magnitude, half_bright = phase, phase, _ONE
-        if self.second_phase_rad is None:
-            active[2] = False
-        else:
-            second = _flat(self.second_phase_rad)
-        if self.magnitude is None or not mask.any():
-            active[4:] = False
-        else:
-            magnitude = _flat(self.magnitude)
-            half_bright = np.float32(np.percentile(magnitude[mask], 95) / 2 + 1e-30)
-        ratio, shape = np.float32(self.time_ratio), self.mask.shape
+        none = np.zeros(0, np.float32)
+        second = none if self.second_phase_rad is None else _flat(self.second_phase_rad)
+        magnitude = none if self.magnitude is None else _flat(self.magnitude)
         bins = np.zeros((mask.size, 3), np.uint8)
-        _fill_bins(phase, second, ratio, magnitude, half_bright, active, mask, shape, bins)
-        return bins.reshape(*shape, 3)
+        ratio = np.float32(self.time_ratio)
+        _fill_bins(phase, second, ratio, magnitude, mask, self.mask.shape, bins)
+        return bins.reshape(*self.mask.shape, 3)
 
     def voxel_quality(self) -> FloatArray:
         """Mean quality of the six edges of each voxel in [0, 1]; a missing edge counts as 0."""
@@ -123,8 +101,6 @@ def _quality(
     second: FloatArray,
     ratio: np.float32,
     magnitude: FloatArray,
-    half_bright: np.float32,
-    active: BoolArray,
     i: int,
     step: int,
     inner: bool,
@@ -132,29 +108,22 @@ def _quality(
     """Quality of the edge from voxel ``i`` to ``i + step``; ``inner``: there are voxels beyond."""
     j = i + step
     gradient = _wrapped(phase[i] - phase[j])
-    quality = _ONE
-    if active[1]:
-        quality *= _FLOOR + _SPAN * (_ONE - abs(gradient) * _PER_HALF_TURN)
-    if active[2]:
+    quality = _FLOOR + _SPAN * (_ONE - abs(gradient) * _PER_HALF_TURN)
+    if second.size:
         difference = gradient - _wrapped(second[i] - second[j]) * ratio
         quality *= _FLOOR + _SPAN * max(np.float32(0), _ONE - abs(difference))
-    if active[3]:
-        if inner:
-            before = _straight(phase[i - step], phase[i], phase[j])
-            behind = _straight(phase[i], phase[j], phase[j + step])
-            quality *= _FLOOR + _SPAN * before * behind
-        else:
-            quality *= _SPAN
-    if active[4]:
+    if inner:
+        before = _straight(phase[i - step], phase[i], phase[j])
+        behind = _straight(phase[i], phase[j], phase[j + step])
+        quality *= _FLOOR + _SPAN * before * behind
+    else:
+        quality *= _SPAN
+    if magnitude.size:
         small, large = min(magnitude[i], magnitude[j]), max(magnitude[i], magnitude[j])
         if large > 0:
             quality *= _FLOOR + _SPAN * (small / large) ** 2
         else:
             quality *= _FLOOR
-        if active[5]:
-            quality *= _FLOOR + _SPAN * _HALF * (_ONE + min(_ONE, small / half_bright))
-        if active[6] and large > half_bright:
-            quality *= _FLOOR + _SPAN * _HALF * (_ONE + half_bright / large)
     return quality
 
 
@@ -164,8 +133,6 @@ def _fill_bins(
     second: FloatArray,
     ratio: np.float32,
     magnitude: FloatArray,
-    half_bright: np.float32,
-    active: BoolArray,
     mask: BoolArray,
     shape: tuple[int, int, int],
     bins: npt.NDArray[np.uint8],
@@ -183,7 +150,5 @@ def _fill_bins(
                     if position[axis] == last or not mask[i + step]:
                         continue
                     inner = 0 < position[axis] < last - 1
-                    quality = _quality(
-                        phase, second, ratio, magnitude, half_bright, active, i, step, inner
-                    )
+                    quality = _quality(phase, second, ratio, magnitude, i, step, inner)
                     bins[i, axis] = max(1, int((_ONE - quality) * (N_BINS - 1) + _HALF))
