@@ -17,7 +17,7 @@ from isdu_bids.background.sharp import fitting_radii
 from isdu_bids.errors import DataError
 from isdu_bids.physics.conjugate_gradients import conjugate_gradients
 from isdu_bids.physics.dipole import convolve
-from isdu_bids.physics.sphere import depth_mm, kernel_spectrum, neighbours, sphere
+from isdu_bids.physics.sphere import depth_mm, fits, kernel_spectrum, neighbours, sphere
 from isdu_bids.physics.window import Window
 
 Vector = Sequence[float]
@@ -65,7 +65,7 @@ def ismv(
     depth = depth_mm(mask, voxel_size_mm, radius_mm)
     (radius,) = fitting_radii(depth, voxel_size_mm, (radius_mm,))
     mean = sphere(voxel_size_mm, radius)
-    return _without_harmonic(field, mask, depth > radius, mean, tolerance, iterations)
+    return _without_harmonic(field, mask, fits(depth, radius), mean, tolerance, iterations)
 
 
 def lbv(

@@ -11,7 +11,7 @@ from isdu_bids.background.local_field import LocalField, masked_field, valid_par
 from isdu_bids.background.sharp import fitting_radii
 from isdu_bids.physics.conjugate_gradients import least_squares
 from isdu_bids.physics.dipole import convolve
-from isdu_bids.physics.sphere import depth_mm, kernel_spectrum, sphere
+from isdu_bids.physics.sphere import depth_mm, fits, kernel_spectrum, sphere
 from isdu_bids.physics.window import Window
 
 Vector = Sequence[float]
@@ -61,7 +61,7 @@ def resharp(
     field = masked_field(field_ppm, mask)
     depth = depth_mm(mask, voxel_size_mm, radius_mm)
     (radius,) = fitting_radii(depth, voxel_size_mm, (radius_mm,))
-    valid = depth > radius
+    valid = fits(depth, radius)
     window = Window.around(mask)
     high_pass = 1 - kernel_spectrum(sphere(voxel_size_mm, radius).to(field), window.shape)
     remainder = Remainder(high_pass, window.cut(valid.float()))
@@ -81,12 +81,12 @@ class Remainder:
     """What spherical means leave of a field where the sphere fits: ``M (1 - S) f``."""
 
     high_pass: torch.Tensor
-    fits: torch.Tensor
+    valid: torch.Tensor
 
     def forward(self, field: torch.Tensor) -> torch.Tensor:
         """Field less its spherical mean, zero where the sphere does not fit."""
-        return self.fits * convolve(field, self.high_pass)
+        return self.valid * convolve(field, self.high_pass)
 
     def adjoint(self, remainder: torch.Tensor) -> torch.Tensor:
         """``(1 - S) M remainder``."""
-        return convolve(self.fits * remainder, self.high_pass)
+        return convolve(self.valid * remainder, self.high_pass)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 import torch
 
@@ -55,14 +56,12 @@ def verify(options: argparse.Namespace) -> None:
 
 
 def describe(weights: Weights) -> str:
-    """Three lines about a network."""
-    network = weights.network.architecture
-    kind = "shared" if network.shared else "unshared"
-    depth = f", depth {network.depth}" if network.depth else ""
+    """Four lines about a network of any family."""
+    values = asdict(weights.network.architecture)
+    kind = ", ".join(f"{name} {value}" for name, value in values.items() if value)
     n_parameters = sum(p.numel() for p in weights.network.parameters())
     trained = f"{weights.trained_at_mm:g} mm, axial" if weights.trained_at_mm else "any resolution"
     return (
-        f"{weights.name}  K={network.iterations} {kind}, {network.denoiser}{depth}, "
-        f"{n_parameters} parameters, trained for {trained}\n"
-        f"  sha256 {weights.sha256}\n  {weights.description}"
+        f"{weights.name}  {weights.family}: {n_parameters} parameters, trained for {trained}\n"
+        f"  {kind}\n  sha256 {weights.sha256}\n  {weights.description}"
     )

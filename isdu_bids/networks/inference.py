@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.networks.choices import GRIDS, PRECISIONS
@@ -20,7 +19,7 @@ from isdu_bids.networks.slabs import Active, Slabs
 from isdu_bids.networks.unrolled import ISDUQSMNet
 from isdu_bids.networks.weights import DEFAULT_WEIGHTS, Weights, load_weights
 from isdu_bids.physics.dipole import dipole_kernel
-from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
+from isdu_bids.physics.window import Window
 
 logger = logging.getLogger(__name__)
 
@@ -191,26 +190,20 @@ def _on_native_grid(network: ISDUQSMNet, scan: _Scan, slabs: Slabs) -> torch.Ten
     """Crop to the mask and a margin, run, put back."""
     device = scan.field.device
     network = network.to(device)
-    box = (slice(None),) * 3 if slabs.whole else mask_box(scan.mask)
-    margin = 0 if slabs.whole else _margin_voxels(network, slabs)
-    shape = tuple(n + 2 * margin for n in scan.mask[box].shape)
-    padded_shape = shape if slabs.whole else fast_shape(shape)
-    field, mask, field_sd = (
-        pad_to(F.pad(volume[box], (margin,) * 6), padded_shape)
-        for volume in (scan.field, scan.mask, scan.field_sd)
-    )
+    if slabs.whole:
+        window = Window.whole(scan.mask)
+    else:
+        margin = (_margin_voxels(network, slabs),) * 3
+        window = Window.around(scan.mask, before=margin, after=margin)
     kernel = dipole_kernel(
-        padded_shape,
+        window.shape,
         scan.voxel_size_mm,
         scan.b0_direction,
         dc_value=network.architecture.dc_value,
         device=device,
     )
-    chi = _in_memory(network, field, mask, field_sd, kernel, slabs)
-    inner = tuple(slice(margin, n - margin) for n in shape)
-    result = torch.zeros_like(scan.field)
-    result[box] = chi[inner]
-    return result
+    field, mask, field_sd = (window.cut(v) for v in (scan.field, scan.mask, scan.field_sd))
+    return window.put_back(_in_memory(network, field, mask, field_sd, kernel, slabs))
 
 
 def _margin_voxels(network: ISDUQSMNet, slabs: Slabs) -> int:

@@ -104,6 +104,9 @@ class PatchSettings:
     def __post_init__(self) -> None:
         if self.size < 8 or self.finer_grid < 1:
             raise UsageError("patches need a size of at least 8 and a finer_grid of at least 1")
+        low, high = self.noise_level_ppm
+        if high > 0 and not 0 < low <= high:
+            raise UsageError(f"noise_level_ppm = [{low}, {high}]: give 0 < smallest <= largest")
 
 
 @dataclass(frozen=True)
