@@ -1,8 +1,8 @@
 """Sparse gradients under any misfit, by the alternating direction method of multipliers.
 
-The methods of this kind minimise ``misfit(D x) + sum |penalty * grad x|`` over susceptibilities x
-that are zero outside the mask. Copies ``D x``, ``grad x`` and ``x`` take these three apart: then x
-has a closed form in k-space, and every copy one voxel by voxel.
+The methods of this kind minimise ``misfit(D x) + sum |penalty * grad x|``, mostly over
+susceptibilities x that are zero outside the mask. Copies of ``D x``, ``grad x`` and ``x`` take
+these three apart: then x has a closed form in k-space, and every copy one voxel by voxel.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from isdu_bids.inversion.gradients import (
     soft_threshold,
     squared_gradient,
 )
-from isdu_bids.inversion.problem import Inverted, Problem
+from isdu_bids.inversion.problem import Inverted, Problem, iterate
 from isdu_bids.physics.dipole import from_spectrum, spectrum
 
 #: ``argmin_z misfit(z) + coupling / 2 |z - near|^2``, as a function of near and coupling.
 Misfit = Callable[[torch.Tensor, float], torch.Tensor]
 
 # Strengths of the ties between the unknowns and their copies. They set the pace, not the result.
-FIELD_TIE = 0.3
-SUPPORT_TIE = 0.01
+#: Of the field, relative to the mean weight of the data; and of the susceptibility.
+FIELD_TIE, SUPPORT_TIE = 0.3, 0.01
+#: The same where sources outside are looked for: strong ones, which loose ties let grow fast.
+LOOSE_FIELD_TIE, LOOSE_SUPPORT_TIE = 0.03, 0.001
 #: Of the gradient, as the slope (ppm/mm) that one step shrinks away.
 SHRUNK_PPM_PER_MM = 0.01
 
@@ -55,28 +57,36 @@ class Copy:
 class Sparse:
     """Ties of the susceptibility itself: sparse gradient, and nothing outside the mask.
 
+    Parameters
+    ----------
+    problem
+        Mask and geometry.
+    penalty
+        As in `sparse_gradients`.
+    outside
+        Whether there may be sources outside the mask after all.
+
     Attributes
     ----------
     normal
         Half spectrum of their quadratic form.
     """
 
-    def __init__(self, problem: Problem, penalty: torch.Tensor | float) -> None:
-        per_axis = torch.as_tensor(penalty, device=problem.mask.device).expand(
-            3, *problem.window.shape
-        )
+    def __init__(
+        self, problem: Problem, penalty: torch.Tensor | float, outside: bool = False
+    ) -> None:
+        per_axis = penalty if isinstance(penalty, torch.Tensor) else torch.full((3,), penalty)
         self.sizes = problem.voxel_size_mm
         self.tie = float(per_axis.amax()) / SHRUNK_PPM_PER_MM
-        self.slopes = [
-            Copy(partial(soft_threshold, threshold=axis / self.tie)) for axis in per_axis
-        ]
-        self.support = Copy(lambda x: x * problem.mask)
+        self.slopes = [Copy(partial(soft_threshold, threshold=p / self.tie)) for p in per_axis]
+        self.support = Copy(lambda x: x if outside else x * problem.mask)
+        self.support_tie = LOOSE_SUPPORT_TIE if outside else SUPPORT_TIE
         squared = squared_gradient(problem.window.shape, self.sizes, problem.mask.device)
-        self.normal = self.tie * squared + SUPPORT_TIE
+        self.normal = self.tie * squared + self.support_tie
 
     def pull(self, x: torch.Tensor) -> torch.Tensor:
         """Right-hand side that goes with `normal`."""
-        total = SUPPORT_TIE * self.support.pull(x)
+        total = self.support_tie * self.support.pull(x)
         for axis, (slope, size) in enumerate(zip(self.slopes, self.sizes, strict=True)):
             pulled = slope.pull(difference(x, axis, size))
             total.add_(difference_adjoint(pulled, axis, size), alpha=self.tie)
@@ -89,8 +99,9 @@ def sparse_gradients(
     penalty: torch.Tensor | float,
     tolerance: float,
     iterations: int,
+    outside: bool = False,
 ) -> Inverted:
-    """Solve ``argmin_x misfit(D x) + sum |penalty * grad x|`` with x = 0 outside the mask.
+    """Solve ``argmin_x misfit(D x) + sum |penalty * grad x|``.
 
     Parameters
     ----------
@@ -102,23 +113,17 @@ def sparse_gradients(
         Of the absolute gradient: one number, or a volume per axis ``(3, x, y, z)``; ppm mm.
     tolerance, iterations
         Where to stop: relative change of x, number of steps.
+    outside
+        Whether x may differ from zero outside the mask.
     """
     kernel, shape = problem.kernel, problem.window.shape
-    data, sparse = Copy(partial(misfit, coupling=FIELD_TIE)), Sparse(problem, penalty)
-    normal = FIELD_TIE * kernel**2 + sparse.normal
-    x = field = torch.zeros_like(problem.mask)
-    change = torch.inf
-    for done in range(1, iterations + 1):
-        right = FIELD_TIE * kernel * spectrum(data.pull(field)) + spectrum(sparse.pull(x))
-        x_k = right / normal
-        previous, x = x, from_spectrum(x_k, shape)
-        change = relative_change(x, previous)
-        if change < tolerance:
-            break
-        field = from_spectrum(kernel * x_k, shape)
-    return problem.inverted(x, done, change)
+    tie = LOOSE_FIELD_TIE if outside else FIELD_TIE
+    data = Copy(lambda field: misfit(field, tie))
+    sparse = Sparse(problem, penalty, outside)
+    normal = tie * kernel**2 + sparse.normal
 
+    def step(x_k: torch.Tensor) -> torch.Tensor:
+        field, x = from_spectrum(kernel * x_k, shape), from_spectrum(x_k, shape)
+        return (tie * kernel * spectrum(data.pull(field)) + spectrum(sparse.pull(x))) / normal
 
-def relative_change(x: torch.Tensor, previous: torch.Tensor) -> float:
-    """Size of a step relative to where it leads; 0 for a step from 0 to 0."""
-    return float((x - previous).norm() / x.norm().clamp(min=torch.finfo(x.dtype).tiny))
+    return problem.inverted(*iterate(step, torch.zeros_like(normal) + 0j, tolerance, iterations))

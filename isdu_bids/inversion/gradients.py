@@ -58,9 +58,5 @@ def soft_threshold(volume: torch.Tensor, threshold: torch.Tensor | float) -> tor
     >>> soft_threshold(torch.tensor([-3.0, 0.5, 2.0]), 1.0).tolist()
     [-2.0, 0.0, 1.0]
     """
-    return volume - clip(volume, threshold)
-
-
-def clip(volume: torch.Tensor, limit: torch.Tensor | float) -> torch.Tensor:
-    """Values limited to ``-limit ... limit``: what `soft_threshold` takes away."""
-    return torch.clamp(volume, -limit, limit)
+    limit = torch.as_tensor(threshold, device=volume.device)
+    return volume - torch.clamp(volume, -limit, limit)

@@ -9,7 +9,7 @@ import torch
 
 from isdu_bids.inversion.gradients import squared_gradient
 from isdu_bids.inversion.problem import Problem
-from isdu_bids.physics.dipole import from_spectrum, spectrum
+from isdu_bids.physics.dipole import spectrum
 
 Vector = Sequence[float]
 
@@ -60,8 +60,7 @@ def tikhonov(
             variance = float(sd.double().square().mean()) * float(problem.mask.sum())
             weight_mm2 = weight_by_discrepancy(field_k, problem, roughness, variance)
     chi_k = problem.kernel * field_k / (problem.kernel**2 + weight_mm2 * roughness)
-    chi = from_spectrum(chi_k, problem.window.shape)
-    return problem.inverted(chi, 1, 0.0).chi_ppm
+    return problem.inverted(chi_k).chi_ppm
 
 
 def weight_by_discrepancy(
@@ -93,7 +92,7 @@ def tsvd(
     b0_direction: Vector,
     threshold: float = 0.1,
 ) -> torch.Tensor:
-    r"""Truncated singular values: ``F^-1 [F y / D]`` where ``|D| > threshold``, else 0.
+    r"""Divide where the kernel is not small: ``F^-1 [F y / D]`` where ``|D| > threshold``, else 0.
 
     Parameters
     ----------
@@ -109,5 +108,4 @@ def tsvd(
     problem = Problem.around(field_ppm, mask, voxel_size_mm, b0_direction)
     kept = problem.kernel.abs() > threshold
     inverse = torch.where(kept, 1 / problem.kernel, 0.0)
-    chi = from_spectrum(inverse * spectrum(problem.field_ppm), problem.window.shape)
-    return problem.inverted(chi, 1, 0.0).chi_ppm
+    return problem.inverted(inverse * spectrum(problem.field_ppm)).chi_ppm

@@ -6,12 +6,14 @@ a voxel of mean weight, so that a penalty means about the same to the first two.
 
 from __future__ import annotations
 
+from math import pi
+
 import torch
 
 from isdu_bids.inversion.gradients import soft_threshold
 from isdu_bids.inversion.problem import Problem
 
-NEWTON_STEPS = 3
+ROUNDS = 3
 #: Size of a residual that an absolute misfit counts like a squared one; sets the pace only.
 TYPICAL_RESIDUAL_PPM = 0.002
 
@@ -39,15 +41,19 @@ class Phasors:
         self.weight, self.field, self.scale = problem.weight, problem.field_ppm, rad_per_ppm
 
     def slope(self, z: torch.Tensor) -> torch.Tensor:
-        """Derivative of the misfit."""
+        """Differentiate the misfit by z."""
         return self.weight * torch.sin(self.scale * (z - self.field)) / self.scale
 
     def __call__(self, near: torch.Tensor, coupling: float) -> torch.Tensor:
-        """Proximal map, by Newton steps that never trust a negative curvature."""
+        """Proximal map: least squares with a weight that falls as the residual r grows.
+
+        ``1 - cos r <= sin(r0) / r0 * r^2 / 2 + const``, equal at r0, so every round descends.
+        """
         z = near
-        for _ in range(NEWTON_STEPS):
-            curvature = torch.cos(self.scale * (z - self.field)).clamp(min=0) * self.weight
-            z = z - (self.slope(z) + coupling * (z - near)) / (curvature + coupling)
+        for _ in range(ROUNDS):
+            angle = torch.remainder(self.scale * (z - self.field) + pi, 2 * pi) - pi
+            weight = self.weight * torch.sinc(angle / pi)
+            z = (weight * (z - angle / self.scale) + coupling * near) / (weight + coupling)
         return z
 
 

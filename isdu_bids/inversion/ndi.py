@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from isdu_bids.inversion.admm import relative_change
 from isdu_bids.inversion.misfits import Phasors
-from isdu_bids.inversion.problem import Inverted, Problem
+from isdu_bids.inversion.problem import Inverted, Problem, iterate
 from isdu_bids.inversion.total_variation import mean_rad_per_ppm
 from isdu_bids.physics.dipole import convolve
 
@@ -34,7 +33,7 @@ def ndi(
     r"""Nonlinear dipole inversion: ``sum w |exp(i s D x) - exp(i s y)|^2 / (2 s^2)`` goes down.
 
     Every step is the longest that cannot overshoot, ``x <- x - (9/4) / max w * gradient``. Few
-    steps smooth, many amplify noise.
+    steps smooth, many amplify noise. Unlike in the article x stays zero outside the mask.
 
     Parameters
     ----------
@@ -52,16 +51,12 @@ def ndi(
     ----------
     Polak et al. 2020, doi:10.1002/nbm.4271.
     """
-    problem = Problem.around(
-        field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm
-    )
+    problem = Problem.around(field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm)
     misfit = Phasors(problem, mean_rad_per_ppm(field_strength_t, echo_times_s))
-    step = 1 / (STEEPEST * float(problem.weight.max()) + damping)
-    x = torch.zeros_like(problem.mask)
-    change = torch.inf
-    for _ in range(iterations):
-        previous = x
+    length = 1 / (STEEPEST * float(problem.weight.max()) + damping)
+
+    def step(x: torch.Tensor) -> torch.Tensor:
         slope = convolve(misfit.slope(convolve(x, problem.kernel)), problem.kernel)
-        x = (x - step * (slope + damping * x)) * problem.mask
-        change = relative_change(x, previous)
-    return problem.inverted(x, iterations, change)
+        return (x - length * (slope + damping * x)) * problem.mask
+
+    return problem.inverted(*iterate(step, torch.zeros_like(problem.mask), 0.0, iterations))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from isdu_bids.physics.dipole import dipole_kernel
+from isdu_bids.physics.dipole import dipole_kernel, from_spectrum
 from isdu_bids.physics.window import Window, in_voxels
 
 Vector = Sequence[float]
@@ -84,9 +85,33 @@ class Problem:
             dipole_kernel(window.shape, voxel_size_mm, b0_direction, device=mask.device),
         )
 
-    def inverted(self, chi: torch.Tensor, iterations: int, change: float) -> Inverted:
-        """Result for the whole volume."""
+    def inverted(self, chi: torch.Tensor, iterations: int = 1, change: float = 0.0) -> Inverted:
+        """Put the susceptibility, or the one of a half spectrum, back into the whole volume."""
+        if chi.is_complex():
+            chi = from_spectrum(chi, self.window.shape)
         return Inverted(self.window.put_back(chi * self.mask), iterations, change)
+
+
+def iterate(
+    step: Callable[[torch.Tensor], torch.Tensor],
+    unknown: torch.Tensor,
+    tolerance: float,
+    iterations: int,
+) -> tuple[torch.Tensor, int, float]:
+    """Take steps until one is small relative to where it leads, but not more than ``iterations``.
+
+    Returns
+    -------
+    tuple
+        The unknown, the number of steps, the relative size of the last one.
+    """
+    change, taken = math.inf, 0
+    while taken < iterations and not change < tolerance:
+        previous, unknown = unknown, step(unknown)
+        size = float(unknown.norm())
+        change = float((unknown - previous).norm()) / size if size else 0.0
+        taken += 1
+    return unknown, taken, change
 
 
 def variance_weight(

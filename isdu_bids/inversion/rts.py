@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from isdu_bids.inversion.admm import Sparse, relative_change
-from isdu_bids.inversion.problem import Inverted, Problem
+from isdu_bids.inversion.admm import Sparse
+from isdu_bids.inversion.problem import Inverted, Problem, iterate
 from isdu_bids.physics.conjugate_gradients import conjugate_gradients
 from isdu_bids.physics.dipole import convolve, from_spectrum, spectrum
 
@@ -50,9 +50,7 @@ def rts(
     ----------
     Kames et al. 2018, doi:10.1016/j.neuroimage.2017.11.018.
     """
-    problem = Problem.around(
-        field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm
-    )
+    problem = Problem.around(field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm)
     kernel, shape = problem.kernel, problem.window.shape
     first = conjugate_gradients(
         lambda x: problem.mask * convolve(problem.weight * convolve(x, kernel), kernel),
@@ -63,11 +61,9 @@ def rts(
     kept = KEPT * (kernel.abs() > threshold)
     kept_k = kept * spectrum(first)
     sparse = Sparse(problem, 1.0)
-    x, change = first, torch.inf
-    for done in range(1, iterations + 1):
-        x_k = (kept_k + spectrum(sparse.pull(x))) / (kept + sparse.normal)
-        previous, x = x, from_spectrum(x_k, shape)
-        change = relative_change(x, previous)
-        if change < tolerance:
-            break
-    return problem.inverted(x, done, change)
+
+    def step(x_k: torch.Tensor) -> torch.Tensor:
+        pulled = sparse.pull(from_spectrum(x_k, shape))
+        return (kept_k + spectrum(pulled)) / (kept + sparse.normal)
+
+    return problem.inverted(*iterate(step, spectrum(first), tolerance, iterations))

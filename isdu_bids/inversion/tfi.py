@@ -6,16 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
-from isdu_bids.inversion.admm import relative_change
-from isdu_bids.inversion.gradients import gradient, gradient_adjoint
+from isdu_bids.inversion.admm import sparse_gradients
+from isdu_bids.inversion.misfits import Squares
 from isdu_bids.inversion.problem import Inverted, Problem
-from isdu_bids.physics.conjugate_gradients import conjugate_gradients
-from isdu_bids.physics.dipole import convolve
 
 Vector = Sequence[float]
-
-#: Gradient below which the penalty is a square instead of an absolute value.
-ROUNDED_PPM_PER_MM = 1e-3
 
 
 def tfi(
@@ -27,30 +22,22 @@ def tfi(
     magnitude: torch.Tensor | None = None,
     field_sd_ppm: torch.Tensor | None = None,
     penalty_ppm_mm: float = 1e-4,
-    outside_scale: float = 30.0,
-    tolerance: float = 1e-2,
-    iterations: int = 8,
-    inner_iterations: int = 20,
+    tolerance: float = 1e-3,
+    iterations: int = 300,
 ) -> Inverted:
-    r"""Preconditioned total field inversion; no background removal before it.
+    r"""Total field inversion; no background removal before it.
 
-    ``argmin_x sum w (D P x - y)^2 / 2 + penalty sum_mask |grad P x|``, ``chi = P x``
+    ``argmin_x sum w (D x - y)^2 / 2 + penalty sum_mask |grad x|``, x free outside the mask
 
-    P is 1 in the mask and large outside, where sources (air, bone) are strong, so that conjugate
-    gradients find those as fast. Gauss-Newton steps turn the absolute value into squares.
+    The article solves this by conjugate gradients, with a preconditioner that lets the strong
+    sources outside grow fast; in alternating directions loose ties do the same.
 
     Parameters
     ----------
     total_field_ppm, mask
         Field before background removal and where it is valid, ``(x, y, z)``.
-    voxel_size_mm, b0_direction, magnitude, field_sd_ppm, penalty_ppm_mm
+    voxel_size_mm, b0_direction, magnitude, field_sd_ppm, penalty_ppm_mm, tolerance, iterations
         As in `total_variation.tv`.
-    outside_scale
-        P outside the mask.
-    tolerance, iterations
-        Where to stop: relative change of the map in a Gauss-Newton step, number of such steps.
-    inner_iterations
-        Conjugate-gradient steps in each.
 
     References
     ----------
@@ -59,37 +46,6 @@ def tfi(
     problem = Problem.around(
         total_field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm
     )
-    inside = problem.mask
-    scale = torch.where(inside > 0, 1.0, outside_scale)
-    both_inside = torch.stack([inside * torch.roll(inside, -1, axis) for axis in range(3)])
-
-    def field_of(x: torch.Tensor) -> torch.Tensor:
-        return convolve(scale * x, problem.kernel)
-
-    def back(residual: torch.Tensor) -> torch.Tensor:
-        return scale * convolve(problem.weight * residual, problem.kernel)
-
-    x = torch.zeros_like(inside)
-    change = torch.inf
-    for done in range(1, iterations + 1):
-        slopes = both_inside * gradient(scale * x, voxel_size_mm)
-        share = penalty_ppm_mm * both_inside / (slopes**2 + ROUNDED_PPM_PER_MM**2).sqrt()
-
-        def penalised(y: torch.Tensor, share: torch.Tensor = share) -> torch.Tensor:
-            differences = share * gradient(scale * y, voxel_size_mm)
-            return scale * gradient_adjoint(differences, voxel_size_mm)
-
-        def normal(y: torch.Tensor, penalised: Callable = penalised) -> torch.Tensor:
-            return back(field_of(y)) + penalised(y)
-
-        step = conjugate_gradients(
-            normal,
-            back(problem.field_ppm - field_of(x)) - penalised(x),
-            tolerance=tolerance,
-            iterations=inner_iterations,
-        )
-        previous, x = x, x + step
-        change = relative_change(x * inside, previous * inside)
-        if change < tolerance:
-            break
-    return problem.inverted(scale * x, done, change)
+    both_inside = [problem.mask * torch.roll(problem.mask, -1, axis) for axis in range(3)]
+    penalty = penalty_ppm_mm * torch.stack(both_inside)
+    return sparse_gradients(problem, Squares(problem), penalty, tolerance, iterations, outside=True)

@@ -49,9 +49,7 @@ def tv(
     Bilgic et al. 2014, doi:10.1002/mrm.25029; Milovic et al. 2018 (weights by a copy of the
     field), doi:10.1002/mrm.27073.
     """
-    problem = Problem.around(
-        field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm
-    )
+    problem = Problem.around(field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm)
     misfit = Squares(problem)
     return sparse_gradients(problem, misfit, penalty_ppm_mm, tolerance, iterations)
 
@@ -87,9 +85,7 @@ def nltv(
     ----------
     Milovic et al. 2018, doi:10.1002/mrm.27073.
     """
-    problem = Problem.around(
-        field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm
-    )
+    problem = Problem.around(field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm)
     misfit = Phasors(problem, mean_rad_per_ppm(field_strength_t, echo_times_s))
     return sparse_gradients(problem, misfit, penalty_ppm_mm, tolerance, iterations)
 
@@ -131,9 +127,7 @@ def medi(
     Liu et al. 2012, doi:10.1016/j.neuroimage.2011.08.082; Liu et al. 2013 (nonlinear),
     doi:10.1002/mrm.24272.
     """
-    problem = Problem.around(
-        field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm
-    )
+    problem = Problem.around(field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm)
     misfit = Phasors(problem, mean_rad_per_ppm(field_strength_t, echo_times_s))
     flat = ~edges(problem.window.cut(magnitude.float()) * problem.mask, problem, edge_fraction)
     return sparse_gradients(problem, misfit, penalty_ppm_mm * flat, tolerance, iterations)
@@ -174,9 +168,7 @@ def l1(
     ----------
     Milovic et al. 2022 (L1-QSM), doi:10.1002/mrm.28957.
     """
-    problem = Problem.around(
-        field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm
-    )
+    problem = Problem.around(field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm)
     penalty = TYPICAL_RESIDUAL_PPM * penalty_mm
     return sparse_gradients(problem, Absolutes(problem), penalty, tolerance, iterations)
 

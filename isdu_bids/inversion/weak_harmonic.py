@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 
-from isdu_bids.inversion.admm import FIELD_TIE, Copy, Sparse, relative_change
+from isdu_bids.inversion.admm import FIELD_TIE, Copy, Sparse
 from isdu_bids.inversion.gradients import squared_gradient
 from isdu_bids.inversion.misfits import Squares
-from isdu_bids.inversion.problem import Inverted, Problem
+from isdu_bids.inversion.problem import Inverted, Problem, iterate
 from isdu_bids.physics.dipole import from_spectrum, spectrum
 
 Vector = Sequence[float]
@@ -30,8 +29,8 @@ def weak_harmonic(
     field_sd_ppm: torch.Tensor | None = None,
     penalty_ppm_mm: float = 1e-4,
     harmonic_penalty: float = 150.0,
-    tolerance: float = 5e-3,
-    iterations: int = 100,
+    tolerance: float = 1e-3,
+    iterations: int = 150,
 ) -> Inverted:
     r"""Total variation with a harmonic remainder h of the background as a second unknown.
 
@@ -53,31 +52,30 @@ def weak_harmonic(
     ----------
     Milovic et al. 2019 (WH-QSM), doi:10.1002/mrm.27483.
     """
-    problem = Problem.around(
-        field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm
-    )
+    problem = Problem.around(field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm)
     kernel, shape = problem.kernel, problem.window.shape
     mean_edge_mm = sum(voxel_size_mm) / 3
     laplacian = squared_gradient(shape, voxel_size_mm, mask.device) * mean_edge_mm**2
     beta = harmonic_penalty * problem.mask
-    data = Copy(partial(Squares(problem), coupling=FIELD_TIE))
+    misfit = Squares(problem)
+    data = Copy(lambda field: misfit(field, FIELD_TIE))
     curvature = Copy(lambda near: HARMONIC_TIE / (HARMONIC_TIE + beta) * near)
     sparse = Sparse(problem, penalty_ppm_mm)
     # The normal equations of (x, h) at each frequency are 2 x 2; h is eliminated first.
     of_harmonic = FIELD_TIE + HARMONIC_TIE * laplacian**2
     shared = FIELD_TIE * kernel / of_harmonic
     of_chi = FIELD_TIE * kernel**2 + sparse.normal - shared * FIELD_TIE * kernel
-    x = field = curved = torch.zeros_like(problem.mask)
-    change = torch.inf
-    for done in range(1, iterations + 1):
-        field_k = FIELD_TIE * spectrum(data.pull(field))
-        right_h = field_k + HARMONIC_TIE * laplacian * spectrum(curvature.pull(curved))
-        x_k = (kernel * field_k + spectrum(sparse.pull(x)) - shared * right_h) / of_chi
-        h_k = right_h / of_harmonic - shared * x_k
-        previous, x = x, from_spectrum(x_k, shape)
-        change = relative_change(x, previous)
-        if change < tolerance:
-            break
+
+    def step(unknowns_k: torch.Tensor) -> torch.Tensor:
+        x_k, h_k = unknowns_k
         field = from_spectrum(kernel * x_k + h_k, shape)
         curved = from_spectrum(laplacian * h_k, shape)
-    return problem.inverted(x, done, change)
+        field_k = FIELD_TIE * spectrum(data.pull(field))
+        right_h = field_k + HARMONIC_TIE * laplacian * spectrum(curvature.pull(curved))
+        pulled_k = spectrum(sparse.pull(from_spectrum(x_k, shape)))
+        x_k = (kernel * field_k + pulled_k - shared * right_h) / of_chi
+        return torch.stack([x_k, right_h / of_harmonic - shared * x_k])
+
+    start = torch.zeros((2, *kernel.shape), dtype=torch.complex64, device=kernel.device)
+    unknowns_k, taken, change = iterate(step, start, tolerance, iterations)
+    return problem.inverted(unknowns_k[0], taken, change)

@@ -1,0 +1,176 @@
+"""What every iterative inversion must do, and what each promises beyond."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+
+import pytest
+import torch
+from properties import ball, relative_difference
+
+from isdu_bids.inversion import ndi as ndi_module
+from isdu_bids.inversion.misfits import Phasors
+from isdu_bids.inversion.ndi import ndi
+from isdu_bids.inversion.problem import Problem
+from isdu_bids.inversion.rts import rts
+from isdu_bids.inversion.tfi import tfi
+from isdu_bids.inversion.total_variation import edges, l1, mean_rad_per_ppm, medi, nltv, tv
+from isdu_bids.inversion.weak_harmonic import weak_harmonic
+from isdu_bids.physics.dipole import convolve, forward_field
+
+SHAPE, SIZE, B0 = (26, 24, 20), (2.0, 2.2, 2.6), (0.0, 0.6, 0.8)
+GEOMETRY = {"voxel_size_mm": SIZE, "b0_direction": B0}
+SCAN = {"field_strength_t": 3.0, "echo_times_s": (0.01, 0.03)}
+METHODS = {
+    "tv": partial(tv, penalty_ppm_mm=1e-5, iterations=100),
+    "nltv": partial(nltv, **SCAN, penalty_ppm_mm=1e-5, iterations=100),
+    "medi": partial(medi, **SCAN, penalty_ppm_mm=1e-5, iterations=100),
+    "l1": partial(l1, penalty_mm=0.01, iterations=100),
+    "weak_harmonic": partial(weak_harmonic, penalty_ppm_mm=1e-5, iterations=200),
+    "rts": partial(rts, first_iterations=20),
+    "ndi": partial(ndi, **SCAN, iterations=100),
+    "tfi": partial(tfi, penalty_ppm_mm=1e-5),
+}
+EACH = pytest.mark.parametrize("name", METHODS)
+
+
+def phantom():
+    """A ball of 0.2 ppm in a head, its field, and a magnitude that shows it."""
+    head, source = ball(SHAPE, 9), ball(SHAPE, 4)
+    chi = 0.2 * source
+    field = forward_field(chi, SIZE, B0) * head
+    return chi, field, head, head * (1 - 0.3 * source)
+
+
+def contrast(chi, head):
+    """Susceptibility of the ball against what surrounds it."""
+    source = ball(SHAPE, 4)
+    return float(chi[source].mean() - chi[head & ~source].mean())
+
+
+def run(name, field, mask, magnitude, geometry=GEOMETRY, **more):
+    if name == "medi":
+        more = {"magnitude": magnitude, **more}
+    return METHODS[name](field, mask, **geometry, **more)
+
+
+@EACH
+def test_known_ball_comes_back(name):
+    _, field, head, magnitude = phantom()
+    result = run(name, field, head, magnitude)
+    assert contrast(result.chi_ppm, head) == pytest.approx(0.2, rel=0.12)
+    assert torch.all(result.chi_ppm[~head] == 0)
+    assert result.iterations >= 1
+    assert 0 <= result.relative_change < 0.1
+
+
+@EACH
+def test_field_without_weight_has_no_influence(name, generator):
+    _, field, head, magnitude = phantom()
+    sd = 1 + torch.rand(SHAPE, generator=generator)
+    sd[8:12, 10, 10] = torch.inf
+    spoilt = torch.where(torch.isinf(sd) | ~head, torch.nan, field)
+    clean = torch.where(torch.isinf(sd), 0.0, field)
+    maps = [run(name, f, head, magnitude, field_sd_ppm=sd).chi_ppm for f in (clean, spoilt)]
+    assert torch.isfinite(maps[1]).all()
+    assert torch.equal(*maps)
+
+
+@EACH
+def test_turning_the_axes_turns_the_map(name):
+    _, field, head, magnitude = phantom()
+    order = (2, 0, 1)
+    turned = [volume.permute(order).contiguous() for volume in (field, head, magnitude)]
+    geometry = {
+        "voxel_size_mm": [SIZE[axis] for axis in order],
+        "b0_direction": [B0[axis] for axis in order],
+    }
+    expected = run(name, field, head, magnitude).chi_ppm.permute(order)
+    assert relative_difference(run(name, *turned, geometry).chi_ppm, expected) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["nltv", "medi", "ndi"])
+def test_a_wrap_left_in_the_field_does_not_count(name):
+    _, field, head, magnitude = phantom()
+    wrapped = field.clone()
+    wrapped[10:14, 8:12, 9] += 2 * torch.pi / mean_rad_per_ppm(**SCAN)
+    maps = [run(name, f, head, magnitude).chi_ppm for f in (wrapped, field)]
+    assert relative_difference(*maps) < 1e-3
+
+
+def test_noiseless_pieces_come_back_exactly():
+    chi, field, head, _ = phantom()
+    result = tv(field, head, **GEOMETRY, penalty_ppm_mm=1e-6, tolerance=1e-4, iterations=400)
+    assert relative_difference(result.chi_ppm, chi) < 0.03
+
+
+def test_total_variation_is_at_its_minimum(generator):
+    """No step towards the truth, towards nothing or at random lowers the objective."""
+    chi, field, head, _ = phantom()
+    field = field + 0.01 * torch.randn(SHAPE, generator=generator) * head
+    penalty = 1e-3
+    result = tv(
+        field, head, **GEOMETRY, penalty_ppm_mm=penalty, tolerance=1e-5, iterations=500
+    ).chi_ppm
+    problem = Problem.around(field, head, SIZE, B0)
+
+    def objective(x):
+        x = problem.window.cut(x)
+        misfit = problem.weight * (convolve(x, problem.kernel) - problem.field_ppm) ** 2 / 2
+        slopes = sum((torch.roll(x, -1, axis) - x).abs() / size for axis, size in enumerate(SIZE))
+        return float((misfit + penalty * slopes).sum(dtype=torch.float64))
+
+    least = objective(result)
+    noise = 0.01 * torch.randn(SHAPE, generator=generator) * head
+    for target in (chi, torch.zeros(SHAPE), result + noise):
+        for step in (0.01, 0.1, 1.0):
+            assert objective(result + step * (target - result)) > least * (1 - 1e-4)
+
+
+def test_nonlinear_dipole_inversion_descends(generator):
+    _, field, head, _ = phantom()
+    field = field + 0.02 * torch.randn(SHAPE, generator=generator) * head
+    problem = Problem.around(field, head, SIZE, B0)
+    misfit = Phasors(problem, mean_rad_per_ppm(**SCAN))
+
+    def objective(iterations):
+        x = problem.window.cut(ndi(field, head, **GEOMETRY, **SCAN, iterations=iterations).chi_ppm)
+        residual = misfit.scale * (convolve(x, problem.kernel) - problem.field_ppm)
+        return float((problem.weight * (1 - torch.cos(residual))).sum(dtype=torch.float64))
+
+    values = [objective(n) for n in range(1, 8)]
+    assert all(later < earlier for earlier, later in pairwise(values))
+    assert pytest.approx(4 / 9) == ndi_module.STEEPEST
+
+
+def test_harmonic_remainder_is_told_from_susceptibility():
+    """A source outside the mask leaves its field inside; only two methods expect that."""
+    chi, field, head, _ = phantom()
+    outside = torch.zeros(SHAPE)
+    outside[0, 0, 0] = 500.0
+    total = (field + forward_field(outside, SIZE, B0)) * head
+    errors = {
+        name: relative_difference(run(name, total, head, None).chi_ppm, chi)
+        for name in ("tv", "weak_harmonic", "tfi")
+    }
+    assert errors["weak_harmonic"] < 0.5 * errors["tv"]
+    assert errors["tfi"] < 0.5 * errors["tv"]
+
+
+def test_edges_are_the_steepest_differences():
+    _, field, head, magnitude = phantom()
+    problem = Problem.around(field, head, SIZE, B0)
+    found = edges(problem.window.cut(magnitude), problem, 0.1)
+    assert 0.02 < float(found[:, problem.mask > 0].float().mean()) <= 0.1
+    first = [int(torch.nonzero(head.amax(others))[0]) for others in ((1, 2), (0, 2), (0, 1))]
+    assert found[0, 8 - first[0], 11 - first[1], 9 - first[2]]  # where the ball begins along x
+
+
+def test_iteration_stops_by_tolerance_and_says_so():
+    _, field, head, _ = phantom()
+    early = tv(field, head, **GEOMETRY, tolerance=0.05, iterations=100)
+    late = tv(field, head, **GEOMETRY, tolerance=0.0, iterations=7)
+    assert early.iterations < 100
+    assert early.relative_change < 0.05
+    assert late.iterations == 7
