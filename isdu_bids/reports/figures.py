@@ -167,7 +167,7 @@ def _chi(scan: ScanFigures, view: View) -> Figure:
     return draw_page(view, Panel("Magnetic susceptibility", rows, scale))[0]
 
 
-def _histogram(scan: ScanFigures, view: View) -> Figure:
+def _histogram(scan: ScanFigures, _: View) -> Figure:
     values = _masked(scan.chi_ppm, scan.eroded_mask)
     values = values[np.isfinite(values)]
     limits = (-HISTOGRAM_LIMIT_PPM, HISTOGRAM_LIMIT_PPM)
