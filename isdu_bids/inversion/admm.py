@@ -18,7 +18,8 @@ from isdu_bids.inversion.gradients import (
     soft_threshold,
     squared_gradient,
 )
-from isdu_bids.inversion.problem import Inverted, Problem, iterate
+from isdu_bids.inversion.problem import Problem, iterate
+from isdu_bids.inversion.result import Inverted
 from isdu_bids.physics.dipole import from_spectrum, spectrum
 
 #: ``argmin_z misfit(z) + coupling / 2 |z - near|^2``, as a function of near and coupling.

@@ -27,7 +27,7 @@ def tikhonov(
     voxel_size_mm: Vector,
     b0_direction: Vector,
     field_sd_ppm: torch.Tensor | None = None,
-    weight_mm2: float | None = None,
+    weight: float | None,
 ) -> torch.Tensor:
     r"""Smoothest susceptibility that explains the field as well as its noise allows.
 
@@ -42,7 +42,7 @@ def tikhonov(
         As in `total_variation.tv`; the field counts as zero outside the mask.
     field_sd_ppm
         Standard deviation of the field.
-    weight_mm2
+    weight
         Weight of the squared gradient (ppm/mm) against squared errors (ppm).
 
     References
@@ -53,13 +53,13 @@ def tikhonov(
     field_k = spectrum(problem.field_ppm)
     roughness = squared_gradient(problem.window.shape, voxel_size_mm, mask.device)
     roughness[0, 0, 0] = 1.0  # the mean is unobservable
-    if weight_mm2 is None:
-        weight_mm2 = WEIGHT_MM2
+    if weight is None:
+        weight = WEIGHT_MM2
         if field_sd_ppm is not None:
             sd = field_sd_ppm[mask.bool() & torch.isfinite(field_sd_ppm)]
             variance = float(sd.double().square().mean()) * float(problem.mask.sum())
-            weight_mm2 = weight_by_discrepancy(field_k, problem, roughness, variance)
-    chi_k = problem.kernel * field_k / (problem.kernel**2 + weight_mm2 * roughness)
+            weight = weight_by_discrepancy(field_k, problem, roughness, variance)
+    chi_k = problem.kernel * field_k / (problem.kernel**2 + weight * roughness)
     return problem.inverted(chi_k).chi_ppm
 
 
@@ -90,7 +90,7 @@ def tsvd(
     *,
     voxel_size_mm: Vector,
     b0_direction: Vector,
-    threshold: float = 0.1,
+    threshold: float,
 ) -> torch.Tensor:
     r"""Divide where the kernel is not small: ``F^-1 [F y / D]`` where ``|D| > threshold``, else 0.
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from isdu_bids.inversion.misfits import Phasors
-from isdu_bids.inversion.problem import Inverted, Problem, iterate
+from isdu_bids.inversion.problem import Problem, iterate
+from isdu_bids.inversion.result import Inverted
 from isdu_bids.inversion.total_variation import mean_rad_per_ppm
 from isdu_bids.physics.dipole import convolve
 
@@ -27,8 +28,8 @@ def ndi(
     echo_times_s: Vector,
     magnitude: torch.Tensor | None = None,
     field_sd_ppm: torch.Tensor | None = None,
-    iterations: int = 60,
-    damping: float = 0.0,
+    iterations: int,
+    damping: float,
 ) -> Inverted:
     r"""Nonlinear dipole inversion: ``sum w |exp(i s D x) - exp(i s y)|^2 / (2 s^2)`` goes down.
 

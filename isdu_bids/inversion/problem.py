@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from isdu_bids.inversion.result import Inverted
 from isdu_bids.physics.dipole import dipole_kernel, from_spectrum
 from isdu_bids.physics.window import Window, in_voxels
 
@@ -15,25 +16,8 @@ Vector = Sequence[float]
 
 #: Zero field kept around the mask: with half as much, chi changes by 0.8 % (median).
 MARGIN_MM = 32.0
-
-
-@dataclass(frozen=True)
-class Inverted:
-    """Susceptibility, and how the iteration that found it ended.
-
-    Attributes
-    ----------
-    chi_ppm
-        Susceptibility, zero outside the mask and not yet referenced.
-    iterations
-        Steps taken.
-    relative_change
-        Size of the last step relative to the susceptibility.
-    """
-
-    chi_ppm: torch.Tensor
-    iterations: int
-    relative_change: float
+#: Largest weight of a voxel relative to the median.
+HEAVIEST = 4.0
 
 
 @dataclass(frozen=True)
@@ -122,11 +106,13 @@ def variance_weight(
     """Weight of each voxel's squared misfit, 1 on average over the mask and zero outside.
 
     It is ``1 / field_sd^2``, or ``magnitude^2``, which is proportional to it for one echo, or 1.
-    A voxel whose field is not known at all has an infinite standard deviation, or no magnitude.
+    A voxel whose field is not known at all has an infinite standard deviation, or no magnitude; none
+    counts more than `HEAVIEST` times the median one, as estimates of the deviation may come out as 0.
     """
     weight = mask.float()
     if field_sd_ppm is not None:
         weight = torch.where(mask, field_sd_ppm.float() ** -2, 0.0)
     elif magnitude is not None:
         weight = torch.where(mask, magnitude.float() ** 2, 0.0)
+    weight = weight.clamp(max=HEAVIEST * weight[weight > 0].median())
     return weight / weight[mask].mean()

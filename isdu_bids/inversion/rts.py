@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from isdu_bids.inversion.admm import Sparse
-from isdu_bids.inversion.problem import Inverted, Problem, iterate
+from isdu_bids.inversion.problem import Problem, iterate
+from isdu_bids.inversion.result import Inverted
 from isdu_bids.physics.conjugate_gradients import conjugate_gradients
 from isdu_bids.physics.dipole import convolve, from_spectrum, spectrum
 
@@ -25,10 +26,10 @@ def rts(
     b0_direction: Vector,
     magnitude: torch.Tensor | None = None,
     field_sd_ppm: torch.Tensor | None = None,
-    threshold: float = 0.15,
-    first_iterations: int = 4,
-    tolerance: float = 1e-2,
-    iterations: int = 20,
+    threshold: float,
+    first_iterations: int,
+    tolerance: float,
+    iterations: int,
 ) -> Inverted:
     r"""Rapid two-step inversion.
 

@@ -8,7 +8,8 @@ import torch
 
 from isdu_bids.inversion.admm import sparse_gradients
 from isdu_bids.inversion.misfits import Squares
-from isdu_bids.inversion.problem import Inverted, Problem
+from isdu_bids.inversion.problem import Problem
+from isdu_bids.inversion.result import Inverted
 
 Vector = Sequence[float]
 
@@ -21,9 +22,9 @@ def tfi(
     b0_direction: Vector,
     magnitude: torch.Tensor | None = None,
     field_sd_ppm: torch.Tensor | None = None,
-    penalty_ppm_mm: float = 1e-4,
-    tolerance: float = 1e-3,
-    iterations: int = 300,
+    penalty: float,
+    tolerance: float,
+    iterations: int,
 ) -> Inverted:
     r"""Total field inversion; no background removal before it.
 
@@ -36,7 +37,7 @@ def tfi(
     ----------
     total_field_ppm, mask
         Field before background removal and where it is valid, ``(x, y, z)``.
-    voxel_size_mm, b0_direction, magnitude, field_sd_ppm, penalty_ppm_mm, tolerance, iterations
+    voxel_size_mm, b0_direction, magnitude, field_sd_ppm, penalty, tolerance, iterations
         As in `total_variation.tv`.
 
     References
@@ -47,5 +48,5 @@ def tfi(
         total_field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm
     )
     both_inside = [problem.mask * torch.roll(problem.mask, -1, axis) for axis in range(3)]
-    penalty = penalty_ppm_mm * torch.stack(both_inside)
-    return sparse_gradients(problem, Squares(problem), penalty, tolerance, iterations, outside=True)
+    inside = penalty * torch.stack(both_inside)
+    return sparse_gradients(problem, Squares(problem), inside, tolerance, iterations, outside=True)

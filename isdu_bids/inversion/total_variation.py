@@ -9,7 +9,8 @@ import torch
 from isdu_bids.inversion.admm import sparse_gradients
 from isdu_bids.inversion.gradients import gradient
 from isdu_bids.inversion.misfits import TYPICAL_RESIDUAL_PPM, Absolutes, Phasors, Squares
-from isdu_bids.inversion.problem import Inverted, Problem
+from isdu_bids.inversion.problem import Problem
+from isdu_bids.inversion.result import Inverted
 from isdu_bids.units import rad_per_ppm
 
 Vector = Sequence[float]
@@ -23,9 +24,9 @@ def tv(
     b0_direction: Vector,
     magnitude: torch.Tensor | None = None,
     field_sd_ppm: torch.Tensor | None = None,
-    penalty_ppm_mm: float = 1e-4,
-    tolerance: float = 5e-3,
-    iterations: int = 50,
+    penalty: float,
+    tolerance: float,
+    iterations: int,
 ) -> Inverted:
     r"""Total variation: ``argmin_x sum w (D x - y)^2 / 2 + penalty sum |grad x|``.
 
@@ -39,7 +40,7 @@ def tv(
         Geometry in voxel axes.
     magnitude, field_sd_ppm
         What weights the field, see `problem.variance_weight`; both may be left out.
-    penalty_ppm_mm
+    penalty
         Weight of the absolute gradient (ppm/mm) against squared errors (ppm).
     tolerance, iterations
         Where to stop: relative change of the map in a step, number of steps.
@@ -51,7 +52,7 @@ def tv(
     """
     problem = Problem.around(field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm)
     misfit = Squares(problem)
-    return sparse_gradients(problem, misfit, penalty_ppm_mm, tolerance, iterations)
+    return sparse_gradients(problem, misfit, penalty, tolerance, iterations)
 
 
 def nltv(
@@ -64,9 +65,9 @@ def nltv(
     echo_times_s: Vector,
     magnitude: torch.Tensor | None = None,
     field_sd_ppm: torch.Tensor | None = None,
-    penalty_ppm_mm: float = 1e-4,
-    tolerance: float = 5e-3,
-    iterations: int = 50,
+    penalty: float,
+    tolerance: float,
+    iterations: int,
 ) -> Inverted:
     r"""Total variation with a nonlinear misfit, as in FANSI: leftover wraps do not count.
 
@@ -74,7 +75,7 @@ def nltv(
 
     Parameters
     ----------
-    field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm, penalty_ppm_mm
+    field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm, penalty
         As in `tv`.
     field_strength_t, echo_times_s
         Give s, the phase in rad that one ppm builds up until the mean echo time.
@@ -87,7 +88,7 @@ def nltv(
     """
     problem = Problem.around(field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm)
     misfit = Phasors(problem, mean_rad_per_ppm(field_strength_t, echo_times_s))
-    return sparse_gradients(problem, misfit, penalty_ppm_mm, tolerance, iterations)
+    return sparse_gradients(problem, misfit, penalty, tolerance, iterations)
 
 
 def medi(
@@ -100,10 +101,10 @@ def medi(
     echo_times_s: Vector,
     magnitude: torch.Tensor,
     field_sd_ppm: torch.Tensor | None = None,
-    penalty_ppm_mm: float = 1e-4,
-    edge_fraction: float = 0.3,
-    tolerance: float = 5e-3,
-    iterations: int = 50,
+    penalty: float,
+    edge_fraction: float,
+    tolerance: float,
+    iterations: int,
 ) -> Inverted:
     r"""Morphology-enabled dipole inversion: edges of the magnitude may be edges of chi.
 
@@ -113,7 +114,7 @@ def medi(
 
     Parameters
     ----------
-    field_ppm, mask, voxel_size_mm, b0_direction, field_strength_t, echo_times_s, penalty_ppm_mm
+    field_ppm, mask, voxel_size_mm, b0_direction, field_strength_t, echo_times_s, penalty
         As in `nltv`.
     magnitude
         Its edges are looked for, and without ``field_sd_ppm`` it weights the field.
@@ -130,7 +131,7 @@ def medi(
     problem = Problem.around(field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm)
     misfit = Phasors(problem, mean_rad_per_ppm(field_strength_t, echo_times_s))
     flat = ~edges(problem.window.cut(magnitude.float()) * problem.mask, problem, edge_fraction)
-    return sparse_gradients(problem, misfit, penalty_ppm_mm * flat, tolerance, iterations)
+    return sparse_gradients(problem, misfit, penalty * flat, tolerance, iterations)
 
 
 def edges(magnitude: torch.Tensor, problem: Problem, fraction: float) -> torch.Tensor:
@@ -149,9 +150,9 @@ def l1(
     b0_direction: Vector,
     magnitude: torch.Tensor | None = None,
     field_sd_ppm: torch.Tensor | None = None,
-    penalty_mm: float = 0.03,
-    tolerance: float = 5e-3,
-    iterations: int = 50,
+    penalty: float,
+    tolerance: float,
+    iterations: int,
 ) -> Inverted:
     r"""Total variation with an absolute misfit, which bad voxels do not dominate.
 
@@ -161,7 +162,7 @@ def l1(
     ----------
     field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm, tolerance, iterations
         As in `tv`.
-    penalty_mm
+    penalty
         Weight of the absolute gradient (ppm/mm) against absolute errors (ppm).
 
     References
@@ -169,7 +170,7 @@ def l1(
     Milovic et al. 2022 (L1-QSM), doi:10.1002/mrm.28957.
     """
     problem = Problem.around(field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm)
-    penalty = TYPICAL_RESIDUAL_PPM * penalty_mm
+    penalty = TYPICAL_RESIDUAL_PPM * penalty
     return sparse_gradients(problem, Absolutes(problem), penalty, tolerance, iterations)
 
 

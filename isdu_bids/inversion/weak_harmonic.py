@@ -9,7 +9,8 @@ import torch
 from isdu_bids.inversion.admm import FIELD_TIE, Copy, Sparse
 from isdu_bids.inversion.gradients import squared_gradient
 from isdu_bids.inversion.misfits import Squares
-from isdu_bids.inversion.problem import Inverted, Problem, iterate
+from isdu_bids.inversion.problem import Problem, iterate
+from isdu_bids.inversion.result import Inverted
 from isdu_bids.physics.dipole import from_spectrum, spectrum
 
 Vector = Sequence[float]
@@ -27,10 +28,10 @@ def weak_harmonic(
     b0_direction: Vector,
     magnitude: torch.Tensor | None = None,
     field_sd_ppm: torch.Tensor | None = None,
-    penalty_ppm_mm: float = 1e-4,
-    harmonic_penalty: float = 150.0,
-    tolerance: float = 1e-3,
-    iterations: int = 150,
+    penalty: float,
+    harmonic_penalty: float,
+    tolerance: float,
+    iterations: int,
 ) -> Inverted:
     r"""Total variation with a harmonic remainder h of the background as a second unknown.
 
@@ -41,7 +42,7 @@ def weak_harmonic(
 
     Parameters
     ----------
-    field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm, penalty_ppm_mm
+    field_ppm, mask, voxel_size_mm, b0_direction, magnitude, field_sd_ppm, penalty
         As in `total_variation.tv`.
     harmonic_penalty
         Beta: how nearly harmonic h has to be.
@@ -60,7 +61,7 @@ def weak_harmonic(
     misfit = Squares(problem)
     data = Copy(lambda field: misfit(field, FIELD_TIE))
     curvature = Copy(lambda near: HARMONIC_TIE / (HARMONIC_TIE + beta) * near)
-    sparse = Sparse(problem, penalty_ppm_mm)
+    sparse = Sparse(problem, penalty)
     # The normal equations of (x, h) at each frequency are 2 x 2; h is eliminated first.
     of_harmonic = FIELD_TIE + HARMONIC_TIE * laplacian**2
     shared = FIELD_TIE * kernel / of_harmonic

@@ -8,6 +8,7 @@ from properties import ball, check_linear, relative_difference
 from isdu_bids.errors import DataError
 from isdu_bids.inversion.referencing import csf_region, reference
 from isdu_bids.inversion.registry import INVERSION, SCALARS, VOLUMES
+from isdu_bids.inversion.result import Inverted
 from isdu_bids.inversion.two_pass import merge_passes
 from isdu_bids.physics.dipole import forward_field
 
@@ -33,7 +34,7 @@ def inverted(name, field, mask, size, direction):
         "echo_times_s": (0.01, 0.02, 0.03),
     }
     assert set(inputs) == {*VOLUMES, *SCALARS}
-    return INVERSION[name].run(inputs)
+    return Inverted.of(INVERSION[name].run(inputs)).chi_ppm
 
 
 def smooth_chi(shape, size, generator):

@@ -4,13 +4,14 @@ import pytest
 import torch
 from properties import ball, check_linear, relative_difference
 
-from isdu_bids.inversion.direct import l2
 from isdu_bids.inversion.gradients import squared_gradient
-from isdu_bids.inversion.least_squares import tikhonov, tsvd, weight_by_discrepancy
+from isdu_bids.inversion.least_squares import weight_by_discrepancy
 from isdu_bids.inversion.problem import Problem
+from isdu_bids.inversion.registry import INVERSION
 from isdu_bids.physics.dipole import convolve, forward_field, spectrum
 
 SHAPE, SIZE, B0 = (26, 24, 20), (2.0, 2.2, 2.6), (0.0, 0.6, 0.8)
+tikhonov, tsvd, l2 = (INVERSION[name] for name in ("tikhonov", "tsvd", "l2"))
 GEOMETRY = {"voxel_size_mm": SIZE, "b0_direction": B0}
 
 
@@ -43,7 +44,7 @@ def test_noise_chooses_the_weight_whose_misfit_it_explains(generator):
     residual -= residual.mean()
     assert float(residual.square().sum()) == pytest.approx(expected, rel=1e-3)
     chosen = tikhonov(field, head, **GEOMETRY, field_sd_ppm=torch.full(SHAPE, 0.01))
-    given = tikhonov(field, head, **GEOMETRY, weight_mm2=weight)
+    given = tikhonov(field, head, **GEOMETRY, weight=weight)
     assert relative_difference(chosen, given) < 1e-5
 
 

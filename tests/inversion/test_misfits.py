@@ -50,3 +50,12 @@ def test_weights_are_inverse_variances_of_mean_one():
     torch.testing.assert_close(by_sd, torch.tensor([2.4, 0.6, 0.0, 0.0]))
     torch.testing.assert_close(by_magnitude, by_sd)
     torch.testing.assert_close(variance_weight(mask), mask.float())
+
+
+def test_no_voxel_outweighs_the_others():
+    """A deviation estimated as 0 must not make its voxel the only one that counts."""
+    mask = torch.ones(100, dtype=torch.bool)
+    sd = torch.ones(100)
+    sd[0] = 0.0
+    weight = variance_weight(mask, field_sd_ppm=sd)
+    torch.testing.assert_close(weight[0] / weight[1:], torch.full((99,), 4.0))
