@@ -4,11 +4,13 @@
 
 DATA holds ``synthseg_label_maps/training_seg_*.nii.gz``. Cubes are cut from the middle of the heads
 at 1 mm, because the whole would take hours. Every method is tuned for NRMSE on heads 9 and 10 with
-noise of 0.002 ppm, in ``tuning.tsv``; what is best there is scored on heads 13 to 16, in
-``scores.tsv``: with less and more noise, with a remainder of the background (which ``tfi`` and
-``weak-harmonic`` expect), and with a bleed, around which the field is noisy and which itself is not
-scored. Maps are referenced to the mean of the mask. Set ``OMP_NUM_THREADS=1``: seconds are those of
-the CPU.
+noise of 0.002 ppm (times ``--tuning-noise``), in ``tuning.tsv``; what is best there is scored on
+heads 13 to 16, in ``scores.tsv``: with less and more noise, with a remainder of the background, and
+with a bleed, around which the field is noisy and which itself is not scored. ``tfi`` and
+``weak-harmonic``, which expect a remainder and are slow, take the penalty of ``tv``, with the usual
+noise and with the remainder. Maps are referenced to the mean of the mask. Set
+``OMP_NUM_THREADS=1``: seconds are those of the CPU. Rows that FOLDER has already are kept, so that
+a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -48,15 +51,14 @@ GRIDS = {
     "tsvd": ("threshold", (0.05, 0.08, 0.1, 0.15)),
     "l2": ("weight", (1e-3, 3e-3, 1e-2, 3e-2)),
     "tikhonov": ("weight", (None,)),
-    "tv": ("penalty", (2e-5, 4e-5, 7e-5, 1e-4, 2e-4)),
-    "nltv": ("penalty", (4e-5, 7e-5, 1e-4)),
-    "medi": ("penalty", (7e-5, 1e-4, 2e-4, 4e-4)),
-    "l1": ("penalty", (0.01, 0.02, 0.03, 0.06)),
-    "rts": ("first_iterations", (4, 8, 16, 32)),
+    "tv": ("penalty", (4e-5, 7e-5, 1e-4, 2e-4)),
+    "nltv": ("penalty", (7e-5, 1e-4)),
+    "medi": ("penalty", (7e-5, 1e-4, 2e-4)),
+    "l1": ("penalty", (0.03, 0.06)),
+    "rts": ("first_iterations", (8, 16, 32)),
     "ndi": ("iterations", (20, 40, 80)),
-    "weak-harmonic": ("penalty", (4e-5, 7e-5, 1e-4, 2e-4)),
-    "tfi": ("penalty", (4e-5, 7e-5, 1e-4, 2e-4)),
 }
+EXPECT_REMAINDER = ("weak-harmonic", "tfi")
 
 
 @dataclass(frozen=True)
@@ -153,27 +155,41 @@ def scores(head: Head, method: str, **parameters: Any) -> dict[str, float]:
     }
 
 
-def tune(data: Path, methods: list[str], size: int) -> pd.DataFrame:
-    rows = []
+class Table:
+    """Rows in a file, written as soon as they are known; those there are not computed again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = pd.read_csv(path, sep="\t") if path.exists() else pd.DataFrame()
+
+    def add(self, key: dict[str, Any], head: Head, parameters: dict[str, Any]) -> None:
+        """Score a method, unless that row is there."""
+        text = ", ".join(f"{name}={value}" for name, value in parameters.items())
+        key = {**key, "head": head.name, "parameters": text}
+        known = [self.rows[name] == value for name, value in key.items() if name in self.rows]
+        if known and np.logical_and.reduce(known).any():
+            return
+        row = pd.DataFrame([key | scores(head, key["method"], **parameters)])
+        self.rows = pd.concat([self.rows, row], ignore_index=True)
+        self.rows.to_csv(self.path, sep="\t", index=False, float_format="%.6g")
+        print(row.to_string(header=False), file=sys.stderr, flush=True)
+
+
+def tuned(table: Table, data: Path, methods: list[str], size: int, noise: float) -> dict[str, Any]:
+    """Parameters of the least NRMSE of each method, averaged over the heads to tune on."""
     for number in TUNED_ON:
-        head = simulated(data, number, size)
+        head = simulated(data, number, size, noise=noise)
         for method in methods:
             parameter, values = GRIDS[method]
             for value in values:
-                row = {"method": method, "parameter": parameter, "value": value, "head": number}
-                rows.append(row | scores(head, method, **{parameter: value}))
-                print(rows[-1], file=sys.stderr, flush=True)
-    return pd.DataFrame(rows)
-
-
-def best(tuning: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Parameters of the least mean NRMSE."""
+                table.add({"method": method}, head, {parameter: value})
     chosen = {}
-    for method, rows in tuning.groupby("method", sort=False):
-        means = rows.groupby("value", dropna=False)["nrmse_percent"].mean()
-        value = means.idxmin()
+    for method in methods:
         parameter, values = GRIDS[method]
-        chosen[method] = {parameter: None if pd.isna(value) else type(values[0])(value)}
+        settings = {f"{parameter}={value}": {parameter: value} for value in values}
+        rows = table.rows[table.rows["method"] == method]
+        rows = rows[rows["parameters"].isin(list(settings))]
+        chosen[method] = settings[rows.groupby("parameters")["nrmse_percent"].mean().idxmin()]
     return chosen
 
 
@@ -189,24 +205,26 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--methods", nargs="+", choices=GRIDS, default=list(GRIDS))
     parser.add_argument("--size", type=int, default=64, help="voxels along a cube's edge")
+    parser.add_argument("--heads", nargs="*", type=int, default=SHOWN_ON, help="to be scored")
+    parser.add_argument("--tuning-noise", type=float, default=1.0)
     parser.add_argument("-o", "--output", type=Path, default=Path())
     options = parser.parse_args()
-    tuning = tune(options.data, options.methods, options.size)
-    tuning.to_csv(options.output / "tuning.tsv", sep="\t", index=False, float_format="%.6g")
-    chosen, rows = best(tuning), []
-    for number in SHOWN_ON:
-        for situation, head in situations(options.data, number, options.size):
+    folder, data, size = options.output, options.data, options.size
+    table = Table(folder / "tuning.tsv")
+    chosen = tuned(table, data, options.methods, size, options.tuning_noise)
+    print(chosen)
+    if "tv" in chosen:
+        chosen |= dict.fromkeys(EXPECT_REMAINDER, chosen["tv"])
+    table = Table(folder / "scores.tsv")
+    for number in options.heads:
+        for situation, head in situations(data, number, size):
             for method, parameters in chosen.items():
-                row = {"situation": situation, "head": number, "method": method, **parameters}
-                rows.append(row | scores(head, method, **parameters))
-            print(number, situation, file=sys.stderr, flush=True)
-    table = pd.DataFrame(rows)
-    table.to_csv(options.output / "scores.tsv", sep="\t", index=False, float_format="%.6g")
+                if method not in EXPECT_REMAINDER or situation in ("noise x 1", "remainder"):
+                    table.add({"situation": situation, "method": method}, head, parameters)
     measures = ["nrmse_percent", "hfen_percent", "xsim", "deep_grey_slope", "iterations", "cpu_s"]
-    for situation, part in table.groupby("situation", sort=False):
+    for situation, part in table.rows.groupby("situation", sort=False):
         means = part.groupby("method", sort=False)[measures].mean().round(3)
         print(f"\n{situation}\n\n{to_markdown(means)}")
-    print(chosen)
 
 
 if __name__ == "__main__":

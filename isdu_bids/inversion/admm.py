@@ -40,7 +40,7 @@ class Copy:
     Parameters
     ----------
     closest
-        Proximal map of what the copy has to obey: the best copy near a value.
+        Proximal map of what the copy has to obey: the best copy near a value, a new tensor.
     """
 
     def __init__(self, closest: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -51,8 +51,8 @@ class Copy:
         """Renew copy and multiplier; return what the map of the next unknown should equal."""
         value = value + self.multiplier
         copy = self.closest(value)
-        self.multiplier = value - copy
-        return copy - self.multiplier
+        self.multiplier = value.sub_(copy)
+        return copy.sub_(self.multiplier)
 
 
 class Sparse:
@@ -80,14 +80,14 @@ class Sparse:
         self.sizes = problem.voxel_size_mm
         self.tie = float(per_axis.amax()) / SHRUNK_PPM_PER_MM
         self.slopes = [Copy(partial(soft_threshold, threshold=p / self.tie)) for p in per_axis]
-        self.support = Copy(lambda x: x if outside else x * problem.mask)
+        self.support = Copy(lambda x: x.clone() if outside else x * problem.mask)
         self.support_tie = LOOSE_SUPPORT_TIE if outside else SUPPORT_TIE
         squared = squared_gradient(problem.window.shape, self.sizes, problem.mask.device)
         self.normal = self.tie * squared + self.support_tie
 
     def pull(self, x: torch.Tensor) -> torch.Tensor:
         """Right-hand side that goes with `normal`."""
-        total = self.support_tie * self.support.pull(x)
+        total = self.support.pull(x).mul_(self.support_tie)
         for axis, (slope, size) in enumerate(zip(self.slopes, self.sizes, strict=True)):
             pulled = slope.pull(difference(x, axis, size))
             total.add_(difference_adjoint(pulled, axis, size), alpha=self.tie)
@@ -121,10 +121,12 @@ def sparse_gradients(
     tie = LOOSE_FIELD_TIE if outside else FIELD_TIE
     data = Copy(lambda field: misfit(field, tie))
     sparse = Sparse(problem, penalty, outside)
-    normal = tie * kernel**2 + sparse.normal
+    tied_kernel = tie * kernel
+    normal = tied_kernel * kernel + sparse.normal
 
     def step(x_k: torch.Tensor) -> torch.Tensor:
         field, x = from_spectrum(kernel * x_k, shape), from_spectrum(x_k, shape)
-        return (tie * kernel * spectrum(data.pull(field)) + spectrum(sparse.pull(x))) / normal
+        right = spectrum(data.pull(field)).mul_(tied_kernel).add_(spectrum(sparse.pull(x)))
+        return right.div_(normal)
 
     return problem.inverted(*iterate(step, torch.zeros_like(normal) + 0j, tolerance, iterations))

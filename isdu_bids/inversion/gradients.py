@@ -13,12 +13,12 @@ Vector = Sequence[float]
 
 def difference(volume: torch.Tensor, axis: int, size_mm: float) -> torch.Tensor:
     """Forward difference of a volume ``(x, y, z)`` along an axis, per mm."""
-    return (torch.roll(volume, -1, axis) - volume).div_(size_mm)
+    return torch.roll(volume, -1, axis).sub_(volume).div_(size_mm)
 
 
 def difference_adjoint(volume: torch.Tensor, axis: int, size_mm: float) -> torch.Tensor:
     """Adjoint of `difference`."""
-    return (torch.roll(volume, 1, axis) - volume).div_(size_mm)
+    return torch.roll(volume, 1, axis).sub_(volume).div_(size_mm)
 
 
 def gradient(volume: torch.Tensor, voxel_size_mm: Vector) -> torch.Tensor:
@@ -59,4 +59,4 @@ def soft_threshold(volume: torch.Tensor, threshold: torch.Tensor | float) -> tor
     [-2.0, 0.0, 1.0]
     """
     limit = torch.as_tensor(threshold, device=volume.device)
-    return volume - torch.clamp(volume, -limit, limit)
+    return torch.clamp(volume, -limit, limit).neg_().add_(volume)

@@ -27,7 +27,7 @@ class Squares:
 
     def __call__(self, near: torch.Tensor, coupling: float) -> torch.Tensor:
         """Proximal map."""
-        return (self.weighted_field + coupling * near) / (self.weight + coupling)
+        return torch.add(self.weighted_field, near, alpha=coupling).div_(self.weight + coupling)
 
 
 class Phasors:

@@ -106,8 +106,8 @@ def variance_weight(
     """Weight of each voxel's squared misfit, 1 on average over the mask and zero outside.
 
     It is ``1 / field_sd^2``, or ``magnitude^2``, which is proportional to it for one echo, or 1.
-    A voxel whose field is not known at all has an infinite standard deviation, or no magnitude; none
-    counts more than `HEAVIEST` times the median one, as estimates of the deviation may come out as 0.
+    A voxel whose field is not known at all has an infinite standard deviation, or no magnitude.
+    None counts more than `HEAVIEST` times the median one: an estimate of the deviation may be 0.
     """
     weight = mask.float()
     if field_sd_ppm is not None:

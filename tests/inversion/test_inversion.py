@@ -88,7 +88,7 @@ def test_what_lies_outside_the_mask_does_not_matter(name, generator):
     mask = ball((20, 20, 20), 8)
     field = torch.randn((20, 20, 20), generator=generator)
     clean, dirty = (torch.where(mask, field, outside) for outside in (0.0, torch.nan))
-    maps = [inverted(name, given, mask, (1, 1, 1), (0, 0, 1)) for given in (clean, dirty)]
+    maps = [inverted(name, given, mask, (2, 2, 2), (0, 0, 1)) for given in (clean, dirty)]
     assert torch.equal(*maps)
 
 
@@ -105,7 +105,7 @@ def test_turning_the_axes_turns_the_map(name, axes, generator):
             name,
             field.permute(order).contiguous(),
             mask.permute(order).contiguous(),
-            [(1.0, 1.2, 1.5)[axis] for axis in order],
+            [(2.0, 2.4, 3.0)[axis] for axis in order],
             [(0.0, 0.6, 0.8)[axis] for axis in order],
         )
         return chi.permute(order)  # a swap undoes itself
@@ -113,7 +113,9 @@ def test_turning_the_axes_turns_the_map(name, axes, generator):
     order = [0, 1, 2]
     order[axes[0]], order[axes[1]] = axes[1], axes[0]
     # The network turns B0 to its last axis, but trained convolutions tell the other two apart.
-    tolerance = 0.15 if name == "isdu" and axes == (0, 1) else 1e-5
+    # Iterations let the rounding of the last bit grow a little.
+    rounding = 1e-3 if "iterations" in INVERSION[name].defaults else 1e-5
+    tolerance = 0.15 if name == "isdu" and axes == (0, 1) else rounding
     assert relative_difference(turned(order), turned([0, 1, 2])) < tolerance
 
 
