@@ -14,7 +14,7 @@ from isdu_bids.physics.dipole import spectrum
 Vector = Sequence[float]
 
 #: Weight of the smoothness where nothing is known of the noise.
-WEIGHT_MM2 = 3e-3
+WEIGHT_MM2 = 1e-2
 #: Weights that noise may choose between.
 _LOW, _HIGH = 1e-6, 10.0
 _HALVINGS = 24
@@ -34,7 +34,7 @@ def tikhonov(
     ``argmin_x |D x - y|^2 + weight |grad x|^2 = F^-1 [D F y / (D^2 + weight |F grad|^2)]``
 
     Without a weight, but with the field's standard deviation, it is the weight at which the misfit
-    is as large as the noise (discrepancy principle); with neither it is 0.003 mm^2.
+    is as large as the noise (discrepancy principle); with neither it is 0.01 mm^2.
 
     Parameters
     ----------

@@ -62,7 +62,7 @@ INVERSION = Registry(
         "k-space division that leaves out what the dipole nearly extinguishes",
         "10.1002/mrm.22334",
         inputs=_LOCAL,
-        parameters=(Parameter("threshold", 0.1, "least |D| that is kept", minimum=0),),
+        parameters=(Parameter("threshold", 0.15, "least |D| that is kept", minimum=0),),
         linear=True,
     ),
     Method(
@@ -83,7 +83,7 @@ INVERSION = Registry(
         "10.1002/mrm.25029 10.1002/mrm.27073",
         inputs=_LOCAL,
         optional=_WEIGHTED,
-        parameters=(_penalty(1e-4), *_stop(5e-3, 50)),
+        parameters=(_penalty(1e-4), *_stop(1e-2, 50)),
     ),
     Method(
         "nltv",
@@ -92,7 +92,7 @@ INVERSION = Registry(
         "10.1002/mrm.27073",
         inputs=(*_LOCAL, *_PHASE),
         optional=_WEIGHTED,
-        parameters=(_penalty(1e-4), *_stop(5e-3, 50)),
+        parameters=(_penalty(1e-4), *_stop(1e-2, 50)),
     ),
     Method(
         "medi",
@@ -104,7 +104,7 @@ INVERSION = Registry(
         parameters=(
             _penalty(1e-4),
             Parameter("edge_fraction", 0.3, "share of differences that are edges", minimum=0),
-            *_stop(5e-3, 50),
+            *_stop(1e-2, 50),
         ),
     ),
     Method(
@@ -114,7 +114,7 @@ INVERSION = Registry(
         "10.1002/mrm.28957",
         inputs=_LOCAL,
         optional=_WEIGHTED,
-        parameters=(_penalty(0.03, "mm"), *_stop(5e-3, 100)),
+        parameters=(_penalty(0.06, "mm"), *_stop(1e-2, 100)),
     ),
     Method(
         "rts",
@@ -125,7 +125,7 @@ INVERSION = Registry(
         optional=_WEIGHTED,
         parameters=(
             Parameter("threshold", 0.15, "least |D| that the first step settles", minimum=0),
-            Parameter("first_iterations", 12, "iterations of the first step", minimum=1),
+            Parameter("first_iterations", 16, "iterations of the first step", minimum=1),
             *_stop(1e-2, 20),
         ),
     ),
@@ -138,7 +138,7 @@ INVERSION = Registry(
         optional=_WEIGHTED,
         parameters=(
             Parameter("damping", 0.0, "weight of the squared susceptibility", minimum=0),
-            Parameter("iterations", 40, "iterations; few are smooth", minimum=1),
+            Parameter("iterations", 20, "iterations; few are smooth", minimum=1),
         ),
     ),
     Method(
