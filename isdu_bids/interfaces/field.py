@@ -20,7 +20,7 @@ from isdu_bids.interfaces.base import MethodInput, Step
 from isdu_bids.masking.registry import MASKS
 from isdu_bids.masking.trusted import trusted_mask
 from isdu_bids.phase.mapping import map_field
-from isdu_bids.phase.registry import OFFSET, RELAXATION
+from isdu_bids.phase.registry import COMBINATION, OFFSET, RELAXATION, UNWRAPPING
 from isdu_bids.phase.relaxation import fit_relaxation
 from isdu_bids.phase.romeo import voxel_quality
 from isdu_bids.phase.scaling import decide_phase_scaling, explicit_scaling
@@ -114,6 +114,7 @@ class MaskBrain(Step):
             [MASKS.step("The mask is the {}", inputs.method)],
             ready.flags,
             mask=inputs.method,
+            mask_reference=MASKS[inputs.method].reference,
             mask_parameters=ready.stated,
             **{f"mask_{name}": fact for name, fact in ready.facts.items()},
         )
@@ -196,9 +197,12 @@ class MapField(Step):
             runtime,
             fit.steps,
             fit.flags,
-            unwrapping=inputs.unwrapping,
-            combination=inputs.combination,
             offset=str(offset or "none"),
+            unwrapping=inputs.unwrapping,
+            unwrapping_reference=UNWRAPPING.step("{}", inputs.unwrapping)[1],
+            combination=inputs.combination,
+            combination_reference=COMBINATION.step("{}", inputs.combination)[1],
+            sign_correlation=fit.sign_correlation,
         )
         return runtime
 
@@ -249,6 +253,7 @@ class RemoveBackground(Step):
             runtime,
             [BACKGROUND.step("Background fields were removed by {}", inputs.method)],
             background=inputs.method,
+            background_reference=BACKGROUND[inputs.method].reference,
             background_parameters=dict(inputs.parameters),
             background_device=device_used,
         )
@@ -284,5 +289,5 @@ class MapRelaxation(Step):
             runtime, magnitude.affine, r2star=fit.r2star_per_s, t2star=fit.t2star_s, s0=fit.s0
         )
         sentence = RELAXATION.step("R2* was fitted by {}", str(choice))
-        self._note(runtime, [sentence], relaxation=str(choice))
+        self._note(runtime, [sentence], relaxation=str(choice), relaxation_reference=sentence[1])
         return runtime

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isdu_bids.citations import Sentence
 from isdu_bids.echoes import check_echo_times, spacing_flags
 from isdu_bids.errors import DataError
-from isdu_bids.phase.checks import check_sign, repair_slice_polarity
+from isdu_bids.phase.checks import SignCheck, check_sign, repair_slice_polarity
 from isdu_bids.phase.registry import COMBINATION, OFFSET, UNWRAPPING, Sign
 from isdu_bids.phase.romeo import voxel_quality
 from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
@@ -34,7 +35,9 @@ class FieldMap:
     flags
         Short names of what a reader must know, for the report.
     steps
-        What was done: pairs of a sentence and its references (DOIs, "" for none).
+        What was done, the same for every scan of a protocol.
+    sign_correlation
+        Of the field with that of the head's outline; None where it was not checked.
     """
 
     unwrapped_rad: FloatArray
@@ -44,7 +47,8 @@ class FieldMap:
     residual_rad: FloatArray
     offset_rad: FloatArray
     flags: tuple[str, ...]
-    steps: tuple[tuple[str, str], ...]
+    steps: tuple[Sentence, ...]
+    sign_correlation: float | None
 
 
 def map_field(
@@ -92,12 +96,11 @@ def map_field(
     _check_shapes(phase_rad, magnitude, echo_times_s, mask)
     check_echo_times(echo_times_s)
     flags = [*spacing_flags(echo_times_s)]
-    steps: list[tuple[str, str]] = []
+    steps: list[Sentence] = []
     weight = np.ones_like(phase_rad) if magnitude is None else magnitude
     finite: BoolArray = np.isfinite(phase_rad + weight).all(axis=0)
     if not finite[mask].all():
         flags.append("voxels_not_finite")
-        steps.append((f"{np.sum(mask & ~finite)} voxels without a finite value left the mask", ""))
     mask = mask & finite
     if not mask.any():
         raise DataError("the mask is empty; check the phase for NaN, or give another mask")
@@ -106,9 +109,7 @@ def map_field(
 
     phase, repairs = repair_slice_polarity(phase, weight)
     flags += repairs
-    if repairs:
-        text = "The phase flipped by pi from slice to slice; every second slice was turned"
-        steps.append((text, ""))
+    steps.append(("Slices whose phase was flipped by pi were turned back where there were any", ""))
 
     scan = {
         "phase_rad": phase,
@@ -133,11 +134,11 @@ def map_field(
     steps.append(UNWRAPPING.step("The phase was unwrapped with {}", unwrapping))
     fit = COMBINATION.run(combination, {**scan, "unwrapped_rad": unwrapped})
     if len(phase) > 1:
-        sentence = "The echoes were combined to one field by the {}"
-        steps.append(COMBINATION.step(sentence, combination))
+        steps.append(COMBINATION.step("The field was computed as the {}", combination))
 
     head = None if magnitude is None else weight[0]
-    factor, found, told = _sign(sign, fit.field_hz, head, mask, voxel_size_mm, b0_direction)
+    checked = _correlation(fit.field_hz, head, mask, voxel_size_mm, b0_direction)
+    factor, found, told = _sign(sign, checked)
     return FieldMap(
         unwrapped_rad=factor * unwrapped,
         field_hz=factor * fit.field_hz,
@@ -147,32 +148,35 @@ def map_field(
         offset_rad=factor * wrap(offset_rad),
         flags=(*flags, *found),
         steps=(*steps, *told),
+        sign_correlation=checked.correlation if checked else None,
     )
 
 
-def _sign(
-    sign: Sign,
+def _correlation(
     field_hz: FloatArray,
     head: FloatArray | None,
     mask: BoolArray,
     voxel_size_mm: Sequence[float],
     b0_direction: Sequence[float] | None,
-) -> tuple[np.float32, list[str], list[tuple[str, str]]]:
+) -> SignCheck | None:
+    if b0_direction is None or head is None:
+        return None
+    return check_sign(field_hz, head, mask, voxel_size_mm, b0_direction)
+
+
+def _sign(sign: Sign, checked: SignCheck | None) -> tuple[np.float32, list[str], list[Sentence]]:
     """Factor that makes the sign of a field right, with flags and sentences on it."""
-    flags, steps = ["sign_unchecked"], []
-    turned = sign == "turn"
-    if b0_direction is not None and head is not None:
-        check = check_sign(field_hz, head, mask, voxel_size_mm, b0_direction)
-        flags = [f"sign_{check.verdict}"]
-        text = (
-            f"The field correlates by {check.correlation:.2f} with that of the head's outline: "
-            f"its sign is {check.verdict}"
-        )
-        steps.append((text, ""))
-        turned |= sign == "auto" and check.verdict == "reversed"
+    flags = [f"sign_{checked.verdict}" if checked else "sign_unchecked"]
+    steps: list[Sentence] = []
+    if sign == "turn":
+        steps.append(("The sign of the phase was turned", ""))
+    elif sign == "auto" and checked:
+        text = "compared with that of the head's outline in a uniform field, and turned if reversed"
+        steps.append((f"The sign of the field was {text}", ""))
+    is_reversed = sign == "auto" and checked is not None and checked.verdict == "reversed"
+    turned = sign == "turn" or is_reversed
     if turned:
         flags.append("sign_turned")
-        steps.append(("The sign of the phase was turned", ""))
     return np.float32(-1 if turned else 1), flags, steps
 
 

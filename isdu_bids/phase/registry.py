@@ -97,18 +97,18 @@ def _mean(name: str, description: str) -> Method:
 #: Each returns a :class:`isdu_bids.phase.fitting.FieldFit`.
 COMBINATION = Registry(
     "echo combination",
-    _mean("phase_snr", "mean of P/TE, weighted by the signal-to-noise of the phase, M TE"),
+    _mean("phase_snr", "SNR-weighted mean of the echoes (weights M TE)"),
     _mean(
         "phase_var",
-        "mean of P/TE, weighted by the inverse variance of the phase, M^2 TE^2: least squares",
+        "inverse-variance-weighted mean of the echoes (weights M^2 TE^2), which is least squares",
     ),
-    _mean("average", "plain mean of P/TE"),
-    _mean("echo_time", "mean of P/TE, weighted by TE"),
-    _mean("magnitude", "mean of P/TE, weighted by M"),
+    _mean("average", "unweighted mean of the echoes"),
+    _mean("echo_time", "mean of the echoes weighted by TE"),
+    _mean("magnitude", "mean of the echoes weighted by the magnitude"),
     Method(
         "linear",
         "isdu_bids.phase.fitting:line",
-        "weighted straight line over echo time, with an offset",
+        "slope of a weighted straight line over echo time, fitted with a phase offset",
         "10.1002/mrm.30006",
         inputs=_FIT_INPUTS,
         linear=True,
@@ -117,7 +117,7 @@ COMBINATION = Registry(
     Method(
         "nonlinear",
         "isdu_bids.phase.fitting:complex_exponential",
-        "complex least squares over echo time, with an offset",
+        "frequency of a complex exponential over echo time, fitted with a phase offset",
         "10.1002/mrm.24272",
         inputs=_FIT_INPUTS,
         parameters=(Parameter("iterations", 6, "steps of Gauss-Newton", minimum=0),),

@@ -25,8 +25,7 @@ def connect_outputs(
     used = [space.template.space.template for space in registered]
     flags = corridor.flags + (["template_unavailable"] if len(used) < len(spaces) else [])
     figures = DrawFigures(templates=used)
-    wrapped = {**maps, "wrapped": maps["phase"]}
-    corridor.add("figures", figures, wrapped, mem_gb=corridor.memory.field_gb)
+    corridor.add("figures", figures, maps, mem_gb=corridor.memory.field_gb)
     write = WriteDerivatives(write_fields=write_fields, flags=flags, templates=spaces)
     taken = maps | corridor.gather("notes", [(step, "notes") for step in corridor.steps])
     return corridor.add("write", write, taken, mem_gb=corridor.memory.load_gb)
