@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,11 +192,11 @@ def tuned(table: Table, data: Path, methods: list[str], size: int, noise: float)
     return chosen
 
 
-def situations(data: Path, number: int, size: int) -> Iterator[tuple[str, Head]]:
-    for noise in (0.5, 1.0, 2.0, 4.0):
-        yield f"noise x {noise:g}", simulated(data, number, size, noise=noise)
-    yield "remainder", simulated(data, number, size, remainder=True)
-    yield "bleed", simulated(data, number, size, bleed=True)
+SITUATIONS: dict[str, dict[str, Any]] = {
+    **{f"noise x {noise:g}": {"noise": noise} for noise in (0.5, 1.0, 2.0, 4.0)},
+    "remainder": {"remainder": True},
+    "bleed": {"bleed": True},
+}
 
 
 def main() -> None:
@@ -206,6 +205,9 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=GRIDS, default=list(GRIDS))
     parser.add_argument("--size", type=int, default=64, help="voxels along a cube's edge")
     parser.add_argument("--heads", nargs="*", type=int, default=SHOWN_ON, help="to be scored")
+    parser.add_argument(
+        "--situations", nargs="+", choices=SITUATIONS, default=list(SITUATIONS), metavar="NAME"
+    )
     parser.add_argument("--tuning-noise", type=float, default=1.0)
     parser.add_argument("-o", "--output", type=Path, default=Path())
     options = parser.parse_args()
@@ -217,7 +219,8 @@ def main() -> None:
         chosen |= dict.fromkeys(EXPECT_REMAINDER, chosen["tv"])
     table = Table(folder / "scores.tsv")
     for number in options.heads:
-        for situation, head in situations(data, number, size):
+        for situation in options.situations:
+            head = simulated(data, number, size, **SITUATIONS[situation])
             for method, parameters in chosen.items():
                 if method not in EXPECT_REMAINDER or situation in ("noise x 1", "remainder"):
                     table.add({"situation": situation, "method": method}, head, parameters)
