@@ -15,8 +15,9 @@ Vector = Sequence[float]
 
 #: Weight of the smoothness where nothing is known of the noise.
 WEIGHT_MM2 = 1e-2
-#: Weights that noise may choose between.
-_LOW, _HIGH = 1e-6, 10.0
+#: Weights (mm^2) that noise may choose between. What no susceptibility explains, a remainder of the
+#: background say, asks for ever less smoothness, in vain: hence the lower one.
+_LOW, _HIGH = 3e-3, 10.0
 _HALVINGS = 24
 
 
