@@ -41,7 +41,7 @@ VOXEL_SIZE_MM, B0 = (1.0, 1.0, 1.0), (0.0, 0.0, 1.0)
 NOISE_PPM = 0.002
 #: Thalamus, caudate, putamen, pallidum, accumbens of both sides.
 DEEP_GREY = (10, 11, 12, 13, 26, 49, 50, 51, 52, 58)
-REMAINDER_PPM = 0.01
+REMAINDER_PPM = 0.003
 BLEED_PPM, BLEED_RADIUS_MM, BLEED_NOISE = 1.5, 4.0, 20.0
 
 #: What is tuned of each method, and the values that are tried.

@@ -1,8 +1,8 @@
 """Sparse gradients under any misfit, by the alternating direction method of multipliers.
 
-The methods of this kind minimise ``misfit(D x) + sum |penalty * grad x|``, mostly over
-susceptibilities x that are zero outside the mask. Copies of ``D x``, ``grad x`` and ``x`` take
-these three apart: then x has a closed form in k-space, and every copy one voxel by voxel.
+The methods of this kind minimise ``misfit(D x) + sum |penalty * grad x|`` and a penalty of sources
+outside the mask. Copies of ``D x``, ``grad x`` and ``x`` take these three apart: then x has a
+closed form in k-space, and every copy one voxel by voxel.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ LOOSE_FIELD_TIE, LOOSE_SUPPORT_TIE = 0.03, 0.001
 #: Of the gradient, as the slope (ppm/mm) that one step shrinks away.
 SHRUNK_PPM_PER_MM = 0.01
 
+#: Weight of squared sources outside the mask against squared errors of the field. A local field has
+#: none, but what background removal leaves does: so they are allowed, at a price.
+OUTSIDE_PENALTY = 1e-3
+
 
 class Copy:
     """Copy of a linear map of the unknown, with the multiplier that pulls the two together.
@@ -56,7 +60,7 @@ class Copy:
 
 
 class Sparse:
-    """Ties of the susceptibility itself: sparse gradient, and nothing outside the mask.
+    """Ties of the susceptibility itself: sparse gradient, and little outside the mask.
 
     Parameters
     ----------
@@ -64,8 +68,8 @@ class Sparse:
         Mask and geometry.
     penalty
         As in `sparse_gradients`.
-    outside
-        Whether there may be sources outside the mask after all.
+    outside_penalty
+        Weight of squared sources outside the mask: infinite forbids them, 0 sets them free.
 
     Attributes
     ----------
@@ -74,14 +78,16 @@ class Sparse:
     """
 
     def __init__(
-        self, problem: Problem, penalty: torch.Tensor | float, outside: bool = False
+        self, problem: Problem, penalty: torch.Tensor | float, outside_penalty: float
     ) -> None:
         per_axis = penalty if isinstance(penalty, torch.Tensor) else torch.full((3,), penalty)
         self.sizes = problem.voxel_size_mm
         self.tie = float(per_axis.amax()) / SHRUNK_PPM_PER_MM
         self.slopes = [Copy(partial(soft_threshold, threshold=p / self.tie)) for p in per_axis]
-        self.support = Copy(lambda x: x.clone() if outside else x * problem.mask)
-        self.support_tie = LOOSE_SUPPORT_TIE if outside else SUPPORT_TIE
+        self.support_tie = SUPPORT_TIE if outside_penalty else LOOSE_SUPPORT_TIE
+        left_outside = self.support_tie / (self.support_tie + outside_penalty)
+        left = torch.where(problem.mask > 0, 1.0, left_outside)
+        self.support = Copy(lambda x: x * left)
         squared = squared_gradient(problem.window.shape, self.sizes, problem.mask.device)
         self.normal = self.tie * squared + self.support_tie
 
@@ -100,9 +106,9 @@ def sparse_gradients(
     penalty: torch.Tensor | float,
     tolerance: float,
     iterations: int,
-    outside: bool = False,
+    outside_penalty: float = OUTSIDE_PENALTY,
 ) -> Inverted:
-    """Solve ``argmin_x misfit(D x) + sum |penalty * grad x|``.
+    """Solve ``argmin_x misfit(D x) + sum |penalty grad x| + outside_penalty / 2 sum_outside x^2``.
 
     Parameters
     ----------
@@ -114,13 +120,13 @@ def sparse_gradients(
         Of the absolute gradient: one number, or a volume per axis ``(3, x, y, z)``; ppm mm.
     tolerance, iterations
         Where to stop: relative change of x, number of steps.
-    outside
-        Whether x may differ from zero outside the mask.
+    outside_penalty
+        Weight of squared sources outside the mask: infinite forbids them, 0 sets them free.
     """
     kernel, shape = problem.kernel, problem.window.shape
-    tie = LOOSE_FIELD_TIE if outside else FIELD_TIE
+    tie = FIELD_TIE if outside_penalty else LOOSE_FIELD_TIE
     data = Copy(lambda field: misfit(field, tie))
-    sparse = Sparse(problem, penalty, outside)
+    sparse = Sparse(problem, penalty, outside_penalty)
     tied_kernel = tie * kernel
     normal = tied_kernel * kernel + sparse.normal
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -61,7 +62,7 @@ def rts(
     )
     kept = KEPT * (kernel.abs() > threshold)
     kept_k = kept * spectrum(first)
-    sparse = Sparse(problem, 1.0)
+    sparse = Sparse(problem, 1.0, math.inf)
 
     def step(x_k: torch.Tensor) -> torch.Tensor:
         pulled = sparse.pull(from_spectrum(x_k, shape))

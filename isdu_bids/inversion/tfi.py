@@ -49,4 +49,6 @@ def tfi(
     )
     both_inside = [problem.mask * torch.roll(problem.mask, -1, axis) for axis in range(3)]
     inside = penalty * torch.stack(both_inside)
-    return sparse_gradients(problem, Squares(problem), inside, tolerance, iterations, outside=True)
+    return sparse_gradients(
+        problem, Squares(problem), inside, tolerance, iterations, outside_penalty=0.0
+    )

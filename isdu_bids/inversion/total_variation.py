@@ -30,7 +30,7 @@ def tv(
 ) -> Inverted:
     r"""Total variation: ``argmin_x sum w (D x - y)^2 / 2 + penalty sum |grad x|``.
 
-    The susceptibility is zero outside the mask, where the field has no weight.
+    The field has no weight outside the mask, and sources there are dear (`admm.OUTSIDE_PENALTY`).
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -38,7 +39,7 @@ def weak_harmonic(
     ``argmin_x,h sum w (D x + h - y)^2 / 2 + penalty sum |grad x| + beta/2 sum_mask (lap h)^2``
 
     Inside the mask h is (nearly) harmonic, outside it is free, so it may be any field of sources
-    outside. The Laplacian counts in voxels (of the mean edge), so beta has no unit.
+    outside, where x is zero. The Laplacian counts in voxels (of the mean edge): beta has no unit.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def weak_harmonic(
     misfit = Squares(problem)
     data = Copy(lambda field: misfit(field, FIELD_TIE))
     curvature = Copy(lambda near: HARMONIC_TIE / (HARMONIC_TIE + beta) * near)
-    sparse = Sparse(problem, penalty)
+    sparse = Sparse(problem, penalty, math.inf)
     # The normal equations of (x, h) at each frequency are 2 x 2; h is eliminated first.
     of_harmonic = FIELD_TIE + HARMONIC_TIE * laplacian**2
     shared = FIELD_TIE * kernel / of_harmonic
