@@ -93,8 +93,11 @@ def test_turning_the_axes_turns_the_map(name):
         "voxel_size_mm": [SIZE[axis] for axis in order],
         "b0_direction": [B0[axis] for axis in order],
     }
-    expected = run(name, field, head, magnitude).chi_ppm.permute(order)
-    assert relative_difference(run(name, *turned, geometry).chi_ppm, expected) < 1e-3
+    # as many steps for both: rounding may decide whether a step is the last
+    steps = {"tolerance": 0.0} if "tolerance" in INVERSION[name].defaults else {}
+    expected = run(name, field, head, magnitude, iterations=20, **steps).chi_ppm.permute(order)
+    found = run(name, *turned, geometry, iterations=20, **steps).chi_ppm
+    assert relative_difference(found, expected) < 1e-3
 
 
 @pytest.mark.parametrize("name", ["nltv", "medi", "ndi"])
@@ -108,7 +111,10 @@ def test_a_wrap_left_in_the_field_does_not_count(name):
 
 def test_noiseless_pieces_come_back_exactly():
     chi, field, head, _ = phantom()
-    result = run("tv", field, head, None, penalty=1e-6, tolerance=1e-4, iterations=400)
+    problem = Problem.around(field, head, SIZE, B0)
+    result = sparse_gradients(
+        problem, Squares(problem), 1e-6, tolerance=1e-4, iterations=400, outside_penalty=math.inf
+    )
     assert relative_difference(result.chi_ppm, chi) < 0.03
 
 
@@ -165,21 +171,17 @@ def test_harmonic_remainder_is_told_from_susceptibility():
     assert errors["tfi"] < 0.5 * errors["tv"]
 
 
-def test_sources_outside_are_as_dear_as_they_are_said_to_be():
-    """A weak remainder of the background spoils a map less if it may be explained outside."""
+def test_dear_sources_outside_spoil_less_than_forbidden_ones():
+    """A remainder of the background must be explained by something."""
     chi, field, head, _ = phantom()
     outside = torch.zeros(SHAPE)
-    outside[0, 0, 0] = 50.0
+    outside[0, 0, 0] = 500.0
     problem = Problem.around(field + forward_field(outside, SIZE, B0), head, SIZE, B0)
-    errors = [
-        relative_difference(
-            sparse_gradients(
-                problem, Squares(problem), 1e-5, 0.0, 50, outside_penalty=price
-            ).chi_ppm,
-            chi,
-        )
-        for price in (math.inf, OUTSIDE_PENALTY)
-    ]
+    errors = []
+    for price in (math.inf, OUTSIDE_PENALTY):
+        result = sparse_gradients(problem, Squares(problem), 1e-5, 0.0, 30, outside_penalty=price)
+        found, truth = (volume[head] - volume[head].mean() for volume in (result.chi_ppm, chi))
+        errors.append(relative_difference(found, truth))
     assert errors[1] < 0.7 * errors[0]
 
 
