@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import torch
 
-from isdu_bids.background.conjugate_gradients import conjugate_gradients
 from isdu_bids.background.local_field import LocalField, masked_field, valid_part
 from isdu_bids.background.sharp import fitting_radii
 from isdu_bids.errors import DataError
+from isdu_bids.physics.conjugate_gradients import conjugate_gradients
 from isdu_bids.physics.dipole import convolve
 from isdu_bids.physics.sphere import depth_mm, fits, kernel_spectrum, neighbours, sphere
 from isdu_bids.physics.window import Window

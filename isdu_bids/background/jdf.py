@@ -15,9 +15,9 @@ from math import pi
 
 import torch
 
-from isdu_bids.background.conjugate_gradients import least_squares
 from isdu_bids.background.harmonic import lbv
 from isdu_bids.background.local_field import LocalField, masked_field, valid_part
+from isdu_bids.physics.conjugate_gradients import least_squares
 from isdu_bids.physics.dipole import convolve, dipole_kernel, from_spectrum, spectrum
 from isdu_bids.physics.padding import along
 from isdu_bids.physics.sphere import depth_mm

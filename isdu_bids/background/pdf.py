@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from isdu_bids.background.conjugate_gradients import least_squares
 from isdu_bids.background.local_field import LocalField, masked_field, valid_part
+from isdu_bids.physics.conjugate_gradients import least_squares
 from isdu_bids.physics.dipole import convolve, dipole_kernel
 from isdu_bids.physics.window import Window, in_voxels
 

@@ -19,6 +19,7 @@ from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import MethodInput, Step, combined_magnitude
 from isdu_bids.inversion.referencing import Referenced, reference
 from isdu_bids.inversion.registry import INVERSION, REFERENCE, VOLUMES
+from isdu_bids.inversion.result import Inverted
 from isdu_bids.inversion.two_pass import merge_passes
 from isdu_bids.inversion.uncertainty import MEMBERS, standard_deviation
 from isdu_bids.physics.device import run_on
@@ -66,9 +67,8 @@ class InvertField(Step):
         def tensors(device: torch.device) -> dict[str, torch.Tensor]:
             return {name: volume.to(device) for name, volume in volumes.items()}
 
-        def invert(device: torch.device) -> torch.Tensor:
-            chi: torch.Tensor = method.run({**tensors(device), **scalars}, **ready.parameters)
-            return chi.cpu()
+        def invert(device: torch.device) -> Inverted:
+            return Inverted.of(method.run({**tensors(device), **scalars}, **ready.parameters))
 
         def spread(device: torch.device) -> torch.Tensor:
             sd = torch.from_numpy(self._volume("field_sd_ppm")).to(device)
@@ -76,9 +76,9 @@ class InvertField(Step):
             bound = partial(method.run, **ready.parameters)
             return standard_deviation(bound, maps, field_sd_ppm=sd).cpu()
 
-        chi, chi_device = run_on(inputs.device, invert)
-        maps = {"chi_ppm": chi.numpy()}
-        facts = {"inversion_device": chi_device, **ready.facts}
+        result, chi_device = run_on(inputs.device, invert)
+        maps = {"chi_ppm": result.chi_ppm.cpu().numpy()}
+        facts = {"inversion_device": chi_device, **ready.facts, **result.convergence}
         sentences = [INVERSION.step("Susceptibility was computed by {}", inputs.method)]
         if inputs.uncertainty:
             sd, facts["uncertainty_device"] = run_on(inputs.device, spread)

@@ -12,6 +12,7 @@ import torch
 from isdu_bids.errors import DataError
 from isdu_bids.geometry import unit_vector
 from isdu_bids.inversion.registry import INVERSION, VOLUMES
+from isdu_bids.inversion.result import Inverted
 from isdu_bids.networks.inference import check_finite
 from isdu_bids.physics.device import run_on
 from isdu_bids.units import units_per_ppm
@@ -104,8 +105,7 @@ def invert(
 
     def compute(device: torch.device) -> torch.Tensor:
         moved = {name: tensor.to(device) for name, tensor in tensors.items()}
-        chi: torch.Tensor = chosen.run({**moved, **scalars}, **ready.parameters)
-        return chi.cpu()
+        return Inverted.of(chosen.run({**moved, **scalars}, **ready.parameters)).chi_ppm.cpu()
 
     chi = run_on(device, compute)[0].numpy()
     chi = chi - chi[inside].mean(dtype=np.float64)

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
-Inversion = Callable[[Mapping[str, Any]], torch.Tensor]
+from isdu_bids.inversion.result import Inverted
+
+Inversion = Callable[[Mapping[str, Any]], torch.Tensor | Inverted]
 
 MEMBERS = 8
 #: The inputs of which one is the field to be inverted.
@@ -60,7 +62,7 @@ def standard_deviation(
             noise = torch.randn(mask.shape, generator=generator).to(field_sd_ppm) * field_sd_ppm
             copy |= {name: inputs[name] + noise for name in _FIELDS if name in inputs}
         flipped = {k: v.flip(axes) for k, v in copy.items() if isinstance(v, torch.Tensor)}
-        chi = invert({**copy, **flipped}).flip(axes)
+        chi = Inverted.of(invert({**copy, **flipped})).chi_ppm.flip(axes)
         maps.append(chi[mask] - chi[mask].mean())  # the mean carries no meaning
     result = torch.zeros(mask.shape).to(maps[0])
     result[mask] = torch.stack(maps).std(0)

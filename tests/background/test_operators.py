@@ -10,10 +10,10 @@ import torch
 from properties import ball, check_adjoint, check_linear
 
 import isdu_bids.background
-from isdu_bids.background.conjugate_gradients import Operator, least_squares
 from isdu_bids.background.jdf import Sources
 from isdu_bids.background.pdf import DipolesOutside
 from isdu_bids.background.resharp import Remainder
+from isdu_bids.physics.conjugate_gradients import Operator, least_squares
 from isdu_bids.physics.dipole import dipole_kernel
 from isdu_bids.physics.sphere import kernel_spectrum, sphere
 

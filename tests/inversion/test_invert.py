@@ -27,7 +27,8 @@ def scene():
 @pytest.mark.parametrize("method", INVERSION)
 def test_a_sphere_is_found(scene, method):
     field, mask, chi, b0 = scene
-    found = invert(field, mask, voxel_size_mm=SIZE, b0_direction=b0, method=method)
+    scan = {"field_strength_t": 3.0, "echo_time_s": 0.02, "volumes": {"magnitude": mask}}
+    found = invert(field, mask, voxel_size_mm=SIZE, b0_direction=b0, method=method, **scan)
     assert np.corrcoef(found[mask], chi[mask])[0, 1] > 0.85
     assert np.all(found[~mask] == 0)
     assert found[mask].mean() == pytest.approx(0, abs=1e-6)

@@ -1,0 +1,42 @@
+"""What an inversion returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """Susceptibility, and how the iteration that found it ended.
+
+    Attributes
+    ----------
+    chi_ppm
+        Susceptibility, zero outside the mask and not yet referenced.
+    iterations
+        Steps taken; 0 for a method that takes none.
+    relative_change
+        Size of the last step relative to the susceptibility.
+    """
+
+    chi_ppm: torch.Tensor
+    iterations: int = 0
+    relative_change: float = 0.0
+
+    @classmethod
+    def of(cls, result: torch.Tensor | Inverted) -> Inverted:
+        """Wrap what any method returns."""
+        return result if isinstance(result, Inverted) else cls(result)
+
+    @property
+    def convergence(self) -> dict[str, Any]:
+        """What a sidecar says of the iteration; empty where there was none."""
+        if not self.iterations:
+            return {}
+        return {
+            "inversion_iterations": self.iterations,
+            "inversion_relative_change": float(f"{self.relative_change:.3g}"),
+        }
