@@ -12,7 +12,7 @@ from isdu_bids.echoes import check_echo_times, spacing_flags
 from isdu_bids.errors import DataError
 from isdu_bids.phase.checks import check_sign, repair_slice_polarity
 from isdu_bids.phase.combination import COMBINATION
-from isdu_bids.phase.offsets import bipolar_offset, phase_offset
+from isdu_bids.phase.offsets import bipolar_offset, offset_residue, phase_offset
 from isdu_bids.phase.romeo import voxel_quality
 from isdu_bids.phase.unwrapping import UNWRAPPING
 from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
@@ -65,7 +65,6 @@ def map_field(
     combination: str = "phase_snr",
     offset: Offset = "auto",
     sign: Sign = "auto",
-    smoothing_mm: float = 7.0,
 ) -> FieldMap:
     """Check and repair the phase, remove its offset, unwrap it, and combine the echoes.
 
@@ -94,8 +93,6 @@ def map_field(
         none for one.
     sign
         *auto* turns a phase whose sign is clearly reversed; *keep* and *turn* do as told.
-    smoothing_mm
-        Standard deviation of the Gaussian that smooths the offset.
 
     Raises
     ------
@@ -122,7 +119,7 @@ def map_field(
         steps.append("The phase flipped by pi from slice to slice; every second slice was turned.")
 
     clean = (phase, weight, echo_times_s, mask, voxel_size_mm)
-    offset_rad = _offset(*clean, mode=offset, smoothing_mm=smoothing_mm, steps=steps)
+    offset_rad = _offset(*clean, mode=offset, steps=steps)
     if len(phase) == 1:
         flags.append("single_echo")
     phase = wrap(phase - offset_rad)
@@ -136,6 +133,9 @@ def map_field(
     steps.append(
         f"The phase was unwrapped with {unwrapping} (doi:{UNWRAPPING[unwrapping].reference})."
     )
+    if offset_rad.any():
+        residue = offset_residue(unwrapped, weight, echo_times_s, mask, voxel_size_mm)
+        unwrapped, offset_rad = unwrapped - mask * residue, offset_rad + residue
     fit = COMBINATION[combination](unwrapped, weight, echo_times_s, mask)
     if len(phase) > 1:
         steps.append(f"{len(phase)} echoes were combined to one field with {combination} weights.")
@@ -175,7 +175,6 @@ def _offset(
     voxel_size_mm: Sequence[float],
     *,
     mode: Offset,
-    smoothing_mm: float,
     steps: list[str],
 ) -> FloatArray:
     """Phase to remove from each echo; says what was done in ``steps``."""
@@ -189,13 +188,13 @@ def _offset(
         )
         return removed
     rest = (weight, echo_times_s, mask, voxel_size_mm)
-    removed += phase_offset(phase, *rest, smoothing_mm=smoothing_mm)
+    removed += phase_offset(phase, *rest)
     steps.append(
         "The phase offset was removed with MCPC-3D-S from the first two echoes, smoothed by "
-        f"{smoothing_mm:g} mm (doi:10.1002/mrm.26963)."
+        "splines (doi:10.1002/mrm.26963); what all echoes still shared after unwrapping, too."
     )
     if mode == "bipolar":
-        removed += bipolar_offset(wrap(phase - removed), *rest, smoothing_mm=smoothing_mm)
+        removed += bipolar_offset(wrap(phase - removed), *rest)
         steps.append("The phase that alternates with the readout direction was removed.")
     return removed
 
