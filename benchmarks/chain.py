@@ -9,8 +9,8 @@ step is compared with the truth inside the true brain, as a whole and by depth f
 
 ==============  ====================================================================================
 total           error of the total field, in % of the standard deviation of the local field
-total smooth    its part that is smooth over 8 mm
-sd ratio        true over stated error of the total field (median, of a normal variable)
+total smooth    its part that is smooth over 8 mm, outliers clipped
+sd ratio        true over stated standard deviation of the total field's error (by the median)
 local           error of the local field (%)
 cross-talk      change of a pure local field by the background method, in % of the local field
 leak            rest of a pure background, in % of the local field
@@ -166,19 +166,25 @@ def map_total(head: Truth, settings: Settings) -> tuple[FieldMap, Mask]:
 def total_rows(head: Truth, total: Volume, sd: Volume, mask: Mask) -> Iterator[Row]:
     inside = head.brain & mask
     error = total - head.total
-    error = np.where(inside, error - error[inside].mean(), 0)
+    error = np.where(inside, error - np.median(error[inside]), 0)
+    # a few voxels at the rim, half air, are no smooth error
+    limit = 3 * robust_sd(error[inside])
     sigma = [SMOOTH_MM / size for size in head.geometry["voxel_size_mm"]]
     blurred, share = (
-        ndimage.gaussian_filter(volume.astype(np.float32), sigma) for volume in (error, inside)
+        ndimage.gaussian_filter(volume.astype(np.float32), sigma)
+        for volume in (np.clip(error, -limit, limit), inside)
     )
     smooth = blurred / np.maximum(share, 1e-6)
     for region, where in head.regions.items():
         where = where & inside
         yield "total", "", "", region, head.relative(error, where)
         yield "total smooth", "", "", region, head.relative(smooth, where)
-        # 0.6745: median of the absolute value of a normal variable
-        ratio = np.median(np.abs(error[where]) / sd[where]) / 0.6745
-        yield "sd ratio", "", "", region, float(ratio)
+        yield "sd ratio", "", "", region, robust_sd(error[where] / sd[where])
+
+
+def robust_sd(values: Volume) -> float:
+    """Standard deviation about 0 of a normal variable, from the median of the absolute value."""
+    return float(np.median(np.abs(values)) / 0.6745)
 
 
 def local_rows(
