@@ -1,6 +1,6 @@
 """Where a map of susceptibility loses accuracy, from raw phase to chi, step by step.
 
-    python benchmarks/chain.py DATASET [--weights NAME|PATH ...] [--background NAME ...] [-o TSV]
+    python benchmarks/chain.py DATASET [--background NAME ...] [--inversion NAME ...] [-o TSV]
 
 DATASET is a BIDS dataset of simulated scans with their truth below ``derivatives``: as
 ``isdu-qsm simulate``, `chain_heads.py` or the tool qsm-forward write it. Every scan goes through
@@ -18,7 +18,7 @@ chi             NRMSE (%) of chi after each background and inversion
 ==============  ====================================================================================
 
 *valid* is the part of the true brain that the method keeps; *whole* is all of it, voxels that are
-not kept counting as zero.
+not kept counting as zero. Methods take parameters: ``--inversion isdu:weights=FILE tkd``.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,132 +39,99 @@ import pandas as pd
 import torch
 from scipy import ndimage
 
-from isdu_bids.background import BACKGROUND
+from isdu_bids.background.registry import BACKGROUND
 from isdu_bids.evaluation.metrics import nrmse_percent
 from isdu_bids.evaluation.tables import to_markdown
 from isdu_bids.geometry import Triple, b0_direction, voxel_size_mm
 from isdu_bids.images import load_stack, load_volume
 from isdu_bids.inversion.registry import INVERSION
-from isdu_bids.masking.masks import MASKS
+from isdu_bids.masking.registry import MASKS
 from isdu_bids.masking.trusted import trusted_mask
-from isdu_bids.networks.weights import load_weights
 from isdu_bids.phase.mapping import FieldMap, map_field
 from isdu_bids.phase.romeo import voxel_quality
-from isdu_bids.settings import Settings
 from isdu_bids.units import hz_to_ppm
 
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Local = tuple[Volume, Mask]
 Row = tuple[str, str, str, str, float]
 
 COLUMNS = ("quantity", "background", "inversion", "region", "value")
 #: Distance from the rim of the true brain, mm.
 DEPTHS_MM = (0, 4, 8, 16, np.inf)
 SMOOTH_MM = 8.0
+TRUE_FIELD = "none (true local field)"
 
 
 @dataclass(frozen=True)
-class Truth:
-    """A scan and what it was made from; fields in ppm."""
+class Head:
+    """A scan, and what it was made from: fields and chi in ppm, and parts of the brain by name."""
 
     name: str
-    folder: Path
-    raw: Path
-
-    @cached_property
-    def affine(self) -> npt.NDArray[np.float64]:
-        return load_volume(self._file("desc-brain_mask")).affine
-
-    @cached_property
-    def geometry(self) -> dict[str, Triple]:
-        return {
-            "voxel_size_mm": voxel_size_mm(self.affine),
-            "b0_direction": b0_direction(self.affine),
-        }
-
-    @cached_property
-    def sidecars(self) -> list[dict[str, float]]:
-        files = sorted(self.raw.glob("anat/*_part-phase_MEGRE.json"))
-        return [json.loads(file.read_text()) for file in files]
-
-    @property
-    def echo_times_s(self) -> list[float]:
-        return [sidecar["EchoTime"] for sidecar in self.sidecars]
-
-    def echoes(self, part: str) -> Volume:
-        return load_stack(sorted(self.raw.glob(f"anat/*_part-{part}_MEGRE.nii.gz"))).data
-
-    def in_ppm(self, volume: Volume) -> Volume:
-        return hz_to_ppm(volume, self.sidecars[0]["MagneticFieldStrength"])
-
-    @cached_property
-    def brain(self) -> Mask:
-        return load_volume(self._file("desc-brain_mask")).data > 0
-
-    @cached_property
-    def chi(self) -> Volume:
-        return load_volume(self._file("Chimap")).data
-
-    @cached_property
-    def total(self) -> Volume:
-        return self._field("desc-total_fieldmap", "desc-shimmed_fieldmap")
-
-    @cached_property
-    def local(self) -> Volume:
-        return self._field("desc-local_fieldmap", "fieldmap-local")
-
-    def _field(self, ours: str, theirs: str) -> Volume:
-        """Ours is in Hz, that of qsm-forward in ppm."""
-        if (self.folder / "fmap").exists():
-            return self.in_ppm(load_volume(self._file(ours, "fmap")).data)
-        return load_volume(self._file(theirs)).data
-
-    def _file(self, name: str, kind: str = "anat") -> Path:
-        return self.folder / kind / f"{self.name}_{name}.nii.gz"
-
-    @cached_property
-    def regions(self) -> dict[str, Mask]:
-        """The brain, and its shells by depth."""
-        depth = ndimage.distance_transform_edt(self.brain, self.geometry["voxel_size_mm"])
-        shells = {
-            f"{low:g}-{high:g} mm": (depth > low) & (depth <= high)
-            for low, high in zip(DEPTHS_MM[:-1], DEPTHS_MM[1:], strict=True)
-        }
-        return {"brain": self.brain, **shells}
+    phase: Volume
+    magnitude: Volume
+    echo_times_s: list[float]
+    tesla: float
+    affine: npt.NDArray[np.float64]
+    brain: Mask
+    chi: Volume
+    total: Volume
+    local: Volume
+    regions: dict[str, Mask]
+    geometry: dict[str, Triple]
 
     def relative(self, error: Volume, where: Mask) -> float:
-        """Standard deviation of an error, in % of that of the local field."""
+        """Give the standard deviation of an error in % of that of the local field."""
         return float(100 * error[where].std() / self.local[where].std())
 
 
-def heads(dataset: Path) -> Iterator[Truth]:
-    for folder in sorted(dataset.glob("derivatives/*/sub-*")):
-        yield Truth(folder.name, folder, dataset / folder.name)
+def load_head(scan: Path, truth: Path) -> Head:
+    name = scan.name
+    sidecars = [json.loads(f.read_text()) for f in sorted(scan.glob("anat/*_part-phase_*.json"))]
+    tesla = sidecars[0]["MagneticFieldStrength"]
+    brain = load_volume(truth / "anat" / f"{name}_desc-brain_mask.nii.gz")
+
+    def field(ours: str, theirs: str) -> Volume:
+        """Ours is in Hz, that of qsm-forward in ppm."""
+        if (truth / "fmap").exists():
+            return hz_to_ppm(load_volume(truth / "fmap" / f"{name}_{ours}.nii.gz").data, tesla)
+        return load_volume(truth / "anat" / f"{name}_{theirs}.nii.gz").data
+
+    inside = brain.data > 0
+    size_mm = voxel_size_mm(brain.affine)
+    depth = ndimage.distance_transform_edt(inside, size_mm)
+    shells = {f"{a:g}-{b:g} mm": (depth > a) & (depth <= b) for a, b in pairwise(DEPTHS_MM)}
+    return Head(
+        name=name,
+        phase=load_stack(sorted(scan.glob("anat/*_part-phase_*.nii.gz"))).data,
+        magnitude=load_stack(sorted(scan.glob("anat/*_part-mag_*.nii.gz"))).data,
+        echo_times_s=[sidecar["EchoTime"] for sidecar in sidecars],
+        tesla=tesla,
+        affine=brain.affine,
+        brain=inside,
+        chi=load_volume(truth / "anat" / f"{name}_Chimap.nii.gz").data,
+        total=field("desc-total_fieldmap", "desc-shimmed_fieldmap"),
+        local=field("desc-local_fieldmap", "fieldmap-local"),
+        regions={"brain": inside, **shells},
+        geometry={"voxel_size_mm": size_mm, "b0_direction": b0_direction(brain.affine)},
+    )
 
 
-def map_total(head: Truth, settings: Settings) -> tuple[FieldMap, Mask]:
+def map_total(head: Head) -> tuple[FieldMap, Mask]:
     """Total field, and where it is trusted."""
-    phase, magnitude = head.echoes("phase"), head.echoes("mag")
-    quality = voxel_quality(phase, magnitude, head.echo_times_s, np.ones(head.brain.shape, bool))
-    mask = MASKS[settings.mask](
-        magnitude,
-        quality=quality,
-        voxel_size_mm=head.geometry["voxel_size_mm"],
-        affine=head.affine,
-    )
-    fit = map_field(
-        phase,
-        magnitude,
-        head.echo_times_s,
-        mask,
+    everywhere = np.ones(head.brain.shape, bool)
+    inputs = {
+        "magnitude": head.magnitude,
+        "quality": voxel_quality(head.phase, head.magnitude, head.echo_times_s, everywhere),
+        "affine": head.affine,
         **head.geometry,
-        unwrapping=settings.unwrapping,
-        combination=settings.combination,
-    )
+    }
+    mask = MASKS.run(MASKS.default, inputs)
+    fit = map_field(head.phase, head.magnitude, head.echo_times_s, mask, **head.geometry)
     return fit, trusted_mask(mask, fit.quality)
 
 
-def total_rows(head: Truth, total: Volume, sd: Volume, mask: Mask) -> Iterator[Row]:
+def total_rows(head: Head, total: Volume, sd: Volume, mask: Mask) -> Iterator[Row]:
     inside = head.brain & mask
     error = total - head.total
     error = np.where(inside, error - np.median(error[inside]), 0)
@@ -183,15 +151,12 @@ def total_rows(head: Truth, total: Volume, sd: Volume, mask: Mask) -> Iterator[R
 
 
 def robust_sd(values: Volume) -> float:
-    """Standard deviation about 0 of a normal variable, from the median of the absolute value."""
+    """Give the standard deviation about 0 of a normal variable of this median size."""
     return float(np.median(np.abs(values)) / 0.6745)
 
 
 def local_rows(
-    head: Truth,
-    name: str,
-    measured: tuple[Volume, Mask],
-    remove: Callable[..., tuple[Volume, Mask]],
+    head: Head, name: str, measured: Local, remove: Callable[[Volume], Local]
 ) -> Iterator[Row]:
     local, valid = measured
     inside = head.brain & valid
@@ -201,80 +166,59 @@ def local_rows(
     leaked, _ = remove(head.total - head.local)
     for region, where in head.regions.items():
         where = where & inside
-        if where.sum() > 1:
+        if where.any():
             yield "local", name, "", region, head.relative(local - head.local, where)
             yield "cross-talk", name, "", region, head.relative(changed - head.local, where)
             yield "leak", name, "", region, head.relative(leaked, where)
 
 
-def chi_rows(head: Truth, name: str, inversion: str, chi: Volume, valid: Mask) -> Iterator[Row]:
+def chi_rows(head: Head, name: str, inversion: str, chi: Volume, valid: Mask) -> Iterator[Row]:
     inside = head.brain & valid
     chi = np.where(inside, chi - chi[inside].mean(), 0)
     yield "chi", name, inversion, "valid", nrmse_percent(chi, head.chi, inside)
     yield "chi", name, inversion, "whole", nrmse_percent(chi, head.chi, head.brain)
     for region, where in head.regions.items():
-        if region != "brain" and (where & inside).sum() > 1:
+        if region != "brain" and (where & inside).any():
             yield "chi", name, inversion, region, nrmse_percent(chi, head.chi, where & inside)
 
 
-def score(
-    head: Truth, backgrounds: list[str], inversions: dict[str, Callable[..., torch.Tensor]]
-) -> Iterator[Row]:
+def score(head: Head, backgrounds: list[str], inversions: list[str]) -> Iterator[Row]:
     start = time.process_time()
-    fit, mask = map_total(head, Settings())
+    fit, mask = map_total(head)
     yield "CPU s", "", "", "mask and field", time.process_time() - start
-    total, sd = head.in_ppm(fit.field_hz), head.in_ppm(fit.field_sd_hz)
+    total, sd = hz_to_ppm(fit.field_hz, head.tesla), hz_to_ppm(fit.field_sd_hz, head.tesla)
     yield from total_rows(head, total, sd, mask)
-    everywhere = head.brain & mask
+    scan: dict[str, Any] = {
+        "field_sd_ppm": torch.from_numpy(sd),
+        "total_field_ppm": torch.from_numpy(total),
+        "magnitude": torch.from_numpy(np.linalg.norm(head.magnitude, axis=0)),
+        "field_strength_t": head.tesla,
+        "echo_times_s": head.echo_times_s,
+        **head.geometry,
+    }
 
-    def remove(field: Volume, mask: Mask, name: str) -> tuple[Volume, Mask]:
-        tensors = (torch.from_numpy(np.ascontiguousarray(v)) for v in (field, mask))
-        local = BACKGROUND[name](*tensors, **head.geometry, field_sd_ppm=torch.from_numpy(sd))
+    def with_field(field: Volume, inside: Mask) -> dict[str, Any]:
+        return scan | {"field_ppm": torch.from_numpy(field), "mask": torch.from_numpy(inside)}
+
+    def remove(name: str, field: Volume, inside: Mask) -> Local:
+        local = BACKGROUND.run(name, with_field(field, inside))
         return local.field_ppm.numpy(), local.mask.numpy()
 
     def invert(name: str, local: Volume, valid: Mask) -> Iterator[Row]:
-        fields = torch.from_numpy(local), torch.from_numpy(valid)
-        for inversion, method in inversions.items():
-            chi = method(*fields, **head.geometry, **network_noise(inversion, sd)).numpy()
+        for inversion in inversions:
+            chi = INVERSION.run(inversion, with_field(local, valid)).numpy()
             yield from chi_rows(head, name, inversion, chi, valid)
 
-    yield from invert("none (true local field)", head.local * everywhere, everywhere)
+    inside = head.brain & mask
+    yield from invert(TRUE_FIELD, head.local * inside, inside)
     for name in backgrounds:
         start = time.process_time()
-        measured = remove(total, mask, name)
+        measured = remove(name, total, mask)
         yield "CPU s", name, "", "background", time.process_time() - start
-        yield from local_rows(head, name, measured, partial(remove, mask=everywhere, name=name))
+        yield from local_rows(
+            head, name, measured, lambda field, name=name: remove(name, field, inside)
+        )
         yield from invert(name, *measured)
-
-
-def network_noise(inversion: str, sd: Volume) -> dict[str, torch.Tensor]:
-    """Networks may take the standard deviation of the field; classical methods do not."""
-    return {} if inversion in INVERSION else {"field_sd_ppm": torch.from_numpy(sd)}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("dataset", type=Path)
-    parser.add_argument("--weights", nargs="*", default=["isdu_k4"], metavar="NAME|PATH")
-    parser.add_argument("--background", nargs="*", choices=BACKGROUND, default=list(BACKGROUND))
-    parser.add_argument("--inversion", nargs="*", choices=INVERSION, default=["tkd", "l2"])
-    parser.add_argument("--subject", nargs="*", metavar="sub-X", help="only these")
-    parser.add_argument("-o", "--output", type=Path, default=Path("chain.tsv"))
-    options = parser.parse_args()
-    inversions: dict[str, Callable[..., torch.Tensor]] = {
-        f"isdu {Path(name).stem}": partial(INVERSION["isdu"], weights=load_weights(name))
-        for name in options.weights
-    }
-    inversions |= {name: INVERSION[name] for name in options.inversion}
-    tables = []
-    for head in heads(options.dataset):
-        if options.subject and head.name not in options.subject:
-            continue
-        print(head.name, file=sys.stderr, flush=True)
-        rows = pd.DataFrame(score(head, options.background, inversions), columns=COLUMNS)
-        tables.append(rows.assign(head=head.name))
-        pd.concat(tables).to_csv(options.output, sep="\t", index=False, float_format="%.5g")
-    print_tables(pd.concat(tables))
 
 
 def print_tables(table: pd.DataFrame) -> None:
@@ -285,6 +229,26 @@ def print_tables(table: pd.DataFrame) -> None:
         wide = part.pivot(index="row", columns="head", values="value").reindex(part["row"].unique())
         wide = wide.map("{:.2f}".format if quantity == "sd ratio" else "{:.1f}".format)
         print(f"\n{quantity}\n\n{to_markdown(wide)}", end="")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--background", nargs="*", default=list(BACKGROUND), metavar="NAME")
+    parser.add_argument("--inversion", nargs="*", default=list(INVERSION), metavar="NAME")
+    parser.add_argument("--subject", nargs="*", metavar="sub-X", help="only these")
+    parser.add_argument("-o", "--output", type=Path, default=Path("chain.tsv"))
+    options = parser.parse_args()
+    tables = []
+    for truth in sorted(options.dataset.glob("derivatives/*/sub-*")):
+        if options.subject and truth.name not in options.subject:
+            continue
+        print(truth.name, file=sys.stderr, flush=True)
+        head = load_head(options.dataset / truth.name, truth)
+        rows = pd.DataFrame(score(head, options.background, options.inversion), columns=COLUMNS)
+        tables.append(rows.assign(head=head.name))
+        pd.concat(tables).to_csv(options.output, sep="\t", index=False, float_format="%.5g")
+    print_tables(pd.concat(tables))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from dataclasses import replace
 from math import cos, radians, sin
 from pathlib import Path
 
+import numpy as np
 import torch
 from scipy import ndimage
 
@@ -24,14 +25,26 @@ from isdu_bids.physics.padding import mask_box
 from isdu_bids.simulation.random_fields import derived_generator
 from isdu_bids.simulation.sampling import block_mean
 from isdu_bids.simulation.scan import SimulatedScan, simulate_scan
+from isdu_bids.simulation.susceptibility import brain_mask
 
 #: Label map: tilt of B0 (degrees) and field strength (T).
 REPORTED = {13: (0, 3.0), 14: (15, 7.0), 15: (0, 7.0), 16: (25, 3.0)}
 TUNING = {2: (0, 3.0), 5: (15, 7.0)}
 ECHO_TIMES_S = {3.0: (0.004, 0.012, 0.020, 0.028), 7.0: (0.003, 0.008, 0.013, 0.018)}
 FACTOR = 2
+#: Maps with stray bone and air deep inside the brain.
+STRAY = (14, 16)
+FLUID = 24
 #: Of grey matter at 2 mm.
 SNR = 80.0
+
+
+def without_islands(labels: torch.Tensor) -> torch.Tensor:
+    """Labels with fluid for whatever is no brain, and not connected to what is around it."""
+    pieces, _ = ndimage.label(~brain_mask(labels).numpy())
+    sizes = np.bincount(pieces.ravel())
+    outside = 1 + int(sizes[1:].argmax())
+    return torch.where(torch.from_numpy((pieces > 0) & (pieces != outside)), FLUID, labels)
 
 
 def averaged(scan: SimulatedScan) -> SimulatedScan:
@@ -79,6 +92,7 @@ def main() -> None:
             load_labels(options.label_maps / f"training_seg_{number:02d}.nii.gz")
         )
         labels = labels[mask_box(labels != 0, (3, 3, 3))]
+        labels = without_islands(labels) if number in STRAY else labels
         b0 = direction(tilt_deg)
         scan = averaged(
             simulate_scan(

@@ -28,11 +28,9 @@ def ismv(
     mask: torch.Tensor,
     *,
     voxel_size_mm: Vector,
-    b0_direction: Vector,
-    field_sd_ppm: torch.Tensor | None = None,
-    radius_mm: float = 5.0,
-    tolerance: float = 1e-3,
-    iterations: int = 50,
+    radius_mm: float,
+    tolerance: float,
+    iterations: int,
 ) -> LocalField:
     """Subtract iterated spherical mean values (iSMV).
 
@@ -45,8 +43,6 @@ def ismv(
         Total field, shape ``(x, y, z)``, and where it can be trusted.
     voxel_size_mm
         Voxel edge lengths.
-    b0_direction, field_sd_ppm
-        Not used: the mean value property knows neither direction nor noise.
     radius_mm
         Radius of the sphere; the mask loses as much at its rim.
     tolerance, iterations
@@ -73,17 +69,15 @@ def lbv(
     mask: torch.Tensor,
     *,
     voxel_size_mm: Vector,
-    b0_direction: Vector,
-    field_sd_ppm: torch.Tensor | None = None,
-    peel: int = 1,
-    tolerance: float = 1e-3,
-    iterations: int = 100,
+    peel: int,
+    tolerance: float,
+    iterations: int,
 ) -> LocalField:
     """Solve for Laplacian boundary values (LBV): the smallest mean, over six neighbours.
 
     Parameters
     ----------
-    field_ppm, mask, voxel_size_mm, b0_direction, field_sd_ppm, tolerance, iterations
+    field_ppm, mask, voxel_size_mm, tolerance, iterations
         As in `ismv`.
     peel
         Layers of voxels to take off the mask first: the whole result rests on the field in the

@@ -22,12 +22,10 @@ def resharp(
     mask: torch.Tensor,
     *,
     voxel_size_mm: Vector,
-    b0_direction: Vector,
-    field_sd_ppm: torch.Tensor | None = None,
-    radius_mm: float = 6.0,
-    weight: float = 1e-4,
-    tolerance: float = 1e-3,
-    iterations: int = 30,
+    radius_mm: float,
+    weight: float,
+    tolerance: float,
+    iterations: int,
 ) -> LocalField:
     r"""RESHARP: the smallest field that leaves the same remainder after spherical means.
 
@@ -40,8 +38,6 @@ def resharp(
         Total field, shape ``(x, y, z)``, and where it can be trusted.
     voxel_size_mm
         Voxel edge lengths.
-    b0_direction, field_sd_ppm
-        Not used: the mean value property knows neither direction nor noise.
     radius_mm
         Radius of the sphere; the mask loses as much at its rim.
     weight

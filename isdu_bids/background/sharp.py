@@ -19,19 +19,14 @@ from isdu_bids.physics.window import Window, in_voxels
 
 Vector = Sequence[float]
 
-#: Radii of the consensus configuration, mm.
-RADII_MM = tuple(float(radius) for radius in range(12, 0, -1))
-
 
 def vsharp(
     field_ppm: torch.Tensor,
     mask: torch.Tensor,
     *,
     voxel_size_mm: Vector,
-    b0_direction: Vector,
-    field_sd_ppm: torch.Tensor | None = None,
-    radii_mm: Sequence[float] = RADII_MM,
-    threshold: float = 0.05,
+    radii_mm: Sequence[float],
+    threshold: float,
 ) -> LocalField:
     r"""V-SHARP: at every voxel the largest sphere that fits, one deconvolution with the largest.
 
@@ -45,8 +40,6 @@ def vsharp(
         Total field, shape ``(x, y, z)``, and where it can be trusted.
     voxel_size_mm
         Voxel edge lengths.
-    b0_direction, field_sd_ppm
-        Not used: the mean value property knows neither direction nor noise.
     radii_mm
         Radii to try. Those below the largest voxel edge are left out: they hold no sphere.
     threshold
@@ -83,10 +76,8 @@ def sharp(
     mask: torch.Tensor,
     *,
     voxel_size_mm: Vector,
-    b0_direction: Vector,
-    field_sd_ppm: torch.Tensor | None = None,
-    radius_mm: float = 6.0,
-    threshold: float = 0.05,
+    radius_mm: float,
+    threshold: float,
 ) -> LocalField:
     """SHARP: V-SHARP with a single radius, which the mask loses at its rim.
 
@@ -98,7 +89,6 @@ def sharp(
         field_ppm,
         mask,
         voxel_size_mm=voxel_size_mm,
-        b0_direction=b0_direction,
         radii_mm=(radius_mm,),
         threshold=threshold,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +110,46 @@ def dataset_description(bids_dir: Path) -> dict[str, Any]:
         "DatasetType": "derivative",
         "License": raw.get("License") or "as the raw dataset",
         "Authors": [*authors, "The isdu-bids developers"],
-        "GeneratedBy": [{"Name": APP_NAME, "Version": __version__}],
+        "GeneratedBy": [generated_by(os.environ)],
         "SourceDatasets": [{"URL": url}],
         "DatasetLinks": {"raw": url},
     }
+
+
+def generated_by(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Program, version, address of its code, and the container that it runs in.
+
+    The address is that of the package's metadata (``Repository``); containers tell their kind and
+    name by ``ISDU_BIDS_CONTAINER_TYPE`` and ``ISDU_BIDS_CONTAINER_TAG``. What is not known is left
+    out.
+
+    Examples
+    --------
+    >>> known = {"ISDU_BIDS_CONTAINER_TYPE": "docker", "ISDU_BIDS_CONTAINER_TAG": "isdu-bids:1.0"}
+    >>> generated_by(known)["Container"]
+    {'Type': 'docker', 'Tag': 'isdu-bids:1.0'}
+    """
+    start = "ISDU_BIDS_CONTAINER_"
+    container = {
+        name.removeprefix(start).capitalize(): environment[name]
+        for name in (f"{start}TYPE", f"{start}TAG")
+        if environment.get(name)
+    }
+    fields = {
+        "Name": APP_NAME,
+        "Version": __version__,
+        "CodeURL": _code_url(),
+        "Container": container,
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _code_url() -> str | None:
+    try:
+        lines = metadata(APP_NAME).get_all("Project-URL") or []
+    except PackageNotFoundError:  # run from its sources
+        return None
+    return dict(line.split(", ", 1) for line in lines).get("Repository")
 
 
 def _is_ours(description: Path) -> bool:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from isdu_bids.bids.acquisition import Acquisition
 
+_SUMMARY = "_summary.json"
+
 
 def figure_folder(output_dir: Path, acquisition: Acquisition) -> Path:
     """Figures of the report."""
@@ -19,4 +21,20 @@ def log_folder(output_dir: Path, subject: str) -> Path:
 
 def summary_path(output_dir: Path, acquisition: Acquisition) -> Path:
     """Everything that the report says of a scan, as JSON."""
-    return log_folder(output_dir, acquisition.subject) / f"{acquisition.name}_summary.json"
+    return log_folder(output_dir, acquisition.subject) / f"{acquisition.name}{_SUMMARY}"
+
+
+def summary_files(output_dir: Path, subject: str) -> list[Path]:
+    """Summaries of all scans of a subject that there are."""
+    return sorted(log_folder(output_dir, subject).glob(f"*{_SUMMARY}"))
+
+
+def summary_name(path: Path) -> str:
+    """Name of the scan whose summary a file is.
+
+    Examples
+    --------
+    >>> summary_name(Path("sub-01/log/sub-01_run-1_summary.json"))
+    'sub-01_run-1'
+    """
+    return path.name.removesuffix(_SUMMARY)

@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from isdu_bids.cli.arguments import Parser, device_name
 from isdu_bids.images import load_labels
 from isdu_bids.physics.device import resolve_device
 from isdu_bids.simulation.susceptibility import check_labels
+from isdu_bids.training.distributed import is_first, joined_processes
 from isdu_bids.training.dry_run import measure_cost
 from isdu_bids.training.tasks import load_task
 from isdu_bids.training.trainer import SCANS_FOLDER, train
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add what the command takes."""
+    parser.add_argument(
+        "config", type=Path, help="TOML file, see docs/training.md and docs/segmentation.md"
+    )
+    parser.add_argument(
+        "--heads",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="LABELS",
+        help="label maps (NIfTI, 1 mm, FreeSurfer labels) to train on",
+    )
+    parser.add_argument("--validation-heads", type=Path, nargs="+", required=True, metavar="LABELS")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder; resumed if there")
+    parser.add_argument(
+        "--warm-start",
+        type=Path,
+        metavar="WEIGHTS",
+        help="K = 1 weights copied into every iteration",
+    )
+    parser.add_argument("--device", type=device_name, default="auto")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print parameters, FLOP, memory and projected hours"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    with joined_processes(options.device) as device:
+        answer = run_training(
+            options.config,
+            options.heads,
+            options.validation_heads,
+            options.output,
+            device=device,
+            warm_start=options.warm_start,
+            dry_run=options.dry_run,
+        )
+        if is_first():
+            print(answer)
 
 
 def run_training(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,47 +17,85 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from isdu_bids import images
+from isdu_bids import __version__, images
 from isdu_bids.bids.acquisition import Acquisition
+from isdu_bids.bids.derivatives import write_outputs
 from isdu_bids.bids.layout import figure_folder, summary_path
-from isdu_bids.bids.outputs import remove_outdated, write_output
+from isdu_bids.bids.outdated import remove_outdated
+from isdu_bids.bids.outputs import OUTPUTS
+from isdu_bids.citations import opening_sentence
 from isdu_bids.files import write_json
 from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import Notes, Step, combined_magnitude
+from isdu_bids.quality.flags import flags_of_steps
+from isdu_bids.quality.maps import MAP_NAMES, ScanMaps
 from isdu_bids.quality.measures import measure_scan
+from isdu_bids.quality.record import (
+    ScanRecord,
+    all_flags,
+    further_processing,
+    weights_flags,
+    weights_sentences,
+    write_record,
+)
 from isdu_bids.quality.segmentation import measure_segmentation
-from isdu_bids.reports.figures import ScanFigures, draw_figures
-from isdu_bids.reports.methods_text import citation
+from isdu_bids.reports.figures import draw_figures
 from isdu_bids.reports.template import remove_other_figures
 from isdu_bids.segmentation.labels import REGIONS
-from isdu_bids.segmentation.statistics import STATISTICS_COLUMNS
-from isdu_bids.units import ppm_to_hz
+
+_STACKS = ("magnitude", "phase", "unwrapped")
+#: What steps hand over as JSON.
+_TABLES = ("regions",)
+#: What a step at the end takes: what is measured or drawn, and what is written.
+_WRITTEN = ("magnitude", *OUTPUTS)
 
 
-class _ScanMapsInput(BaseInterfaceInputSpec):
-    """The maps that every step at the end of the corridor takes."""
-
-    magnitude = File(exists=True, mandatory=True)
-    brain_mask = File(exists=True, mandatory=True)
-    eroded_mask = File(exists=True, mandatory=True)
-    total_field_ppm = File(exists=True, mandatory=True)
-    local_field_ppm = File(exists=True, mandatory=True)
-    quality = File(exists=True, mandatory=True)
-    chi_ppm = File(exists=True, mandatory=True)
+def _takes(names: Iterable[str]) -> type[BaseInterfaceInputSpec]:
+    """Input for files by the names of maps; what the scan does not have stays undefined."""
+    return type("_Maps", (BaseInterfaceInputSpec,), {name: File(exists=True) for name in names})
 
 
-def _arrays(inputs: Any) -> dict[str, np.ndarray[Any, Any]]:
-    names = _ScanMapsInput().copyable_trait_names()
-    arrays = {name: images.load_volume(getattr(inputs, name)).data for name in names}
-    return {**arrays, "magnitude": images.load_stack([inputs.magnitude]).data}
+def _load(inputs: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Read those of the named maps that there are."""
+    return {name: _read(name, getattr(inputs, name)) for name in names if _given(inputs, name)}
 
 
-class _QualityInput(_ScanMapsInput):
-    regions = File(exists=True, desc="JSON of MeasureRegions")
+def _given(inputs: Any, name: str) -> bool:
+    return isdefined(getattr(inputs, name))
+
+
+def _read(name: str, path: str) -> Any:
+    if name in _TABLES:
+        return json.loads(Path(path).read_text())
+    return (
+        images.load_stack([Path(path)]).data if name in _STACKS else images.load_volume(path).data
+    )
+
+
+class _ScanInput(_takes([*MAP_NAMES, *_TABLES])):  # type: ignore[misc]
+    acquisition = traits.Instance(Acquisition, mandatory=True)
+    b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
+
+
+def _scan_maps(inputs: Any) -> ScanMaps:
+    maps = _load(inputs, MAP_NAMES)
+    if "labels" in maps:
+        labels = maps["labels"].astype(np.int32)
+        known = known_labels(_read("regions", inputs.regions))
+        labels[~np.isin(labels, list(known))] = 0
+        maps["labels"] = labels if labels.any() else None
+    return ScanMaps(
+        **maps,
+        affine=images.load_volume(inputs.chi_ppm).affine,
+        b0_direction=inputs.b0_direction,
+        field_strength_t=inputs.acquisition.field_strength_t,
+        echo_times_s=inputs.acquisition.echo_times_s,
+    )
+
+
+class _QualityInput(_ScanInput):
     volumes = File(exists=True, desc="JSON of SegmentMagnitude")
     further = traits.List(File(exists=True), desc="JSON of measures by other steps")
-    echo_times_s = traits.List(traits.Float, mandatory=True)
-    b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
 
 
 class _QualityOutput(TraitedSpec):
@@ -70,17 +108,11 @@ class MeasureQuality(Step):
     input_spec, output_spec = _QualityInput, _QualityOutput
 
     def _run_interface(self, runtime: Any) -> Any:
-        measures = measure_scan(
-            **_arrays(self.inputs),
-            echo_times_s=self.inputs.echo_times_s,
-            voxel_size_mm=voxel_size_mm(images.load_volume(self.inputs.chi_ppm).affine),
-            b0_direction=self.inputs.b0_direction,
-        )
+        measures = measure_scan(_scan_maps(self.inputs))
         if isdefined(self.inputs.regions):
-            table = json.loads(Path(self.inputs.regions).read_text())
-            table["index"] = [
-                index if index in known_labels(table) else None for index in table["index"]
-            ]
+            table = _read("regions", self.inputs.regions)
+            known = known_labels(table)
+            table["index"] = [index if index in known else None for index in table["index"]]
             volumes = json.loads(Path(self.inputs.volumes).read_text())
             measures |= measure_segmentation(table, **with_labels(volumes))
         for path in self.inputs.further if isdefined(self.inputs.further) else []:
@@ -89,13 +121,8 @@ class MeasureQuality(Step):
         return runtime
 
 
-class _FiguresInput(_ScanMapsInput):
-    acquisition = traits.Instance(Acquisition, mandatory=True)
+class _FiguresInput(_ScanInput):
     output_dir = traits.Str(mandatory=True)
-    wrapped = File(exists=True, mandatory=True)
-    unwrapped = File(exists=True, mandatory=True)
-    labels = File(exists=True)
-    regions = File(exists=True, desc="JSON of MeasureRegions")
     templates = traits.List(traits.Str, desc="whose figures other steps draw")
 
 
@@ -111,40 +138,18 @@ class DrawFigures(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        labels = None
-        if isdefined(inputs.labels):
-            table = json.loads(Path(inputs.regions).read_text())
-            labels = images.load_volume(inputs.labels).data.astype(np.int32)
-            labels[~np.isin(labels, list(known_labels(table)))] = 0
-        scan = ScanFigures(
-            **_arrays(inputs),
-            labels=labels if labels is not None and labels.any() else None,
-            wrapped_rad=images.load_stack([inputs.wrapped]).data,
-            unwrapped_rad=images.load_stack([inputs.unwrapped]).data,
-            affine=images.load_volume(inputs.chi_ppm).affine,
-            field_strength_t=inputs.acquisition.field_strength_t,
-            echo_times_s=inputs.acquisition.echo_times_s,
-        )
         folder = figure_folder(Path(inputs.output_dir), inputs.acquisition)
-        drawn = draw_figures(scan, folder, inputs.acquisition.name)
+        drawn = draw_figures(_scan_maps(inputs), folder, inputs.acquisition.name)
         remove_other_figures(folder, inputs.acquisition.name, inputs.templates)
         self._results["figures"] = [str(path) for path in drawn]
         return runtime
 
 
-class _WriteInput(_ScanMapsInput):
+class _WriteInput(_takes(_WRITTEN)):  # type: ignore[misc]
     acquisition = traits.Instance(Acquisition, mandatory=True)
     b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
     output_dir = traits.Str(mandatory=True)
-    write_fields = traits.Bool(True)
-    unwrapped = File(exists=True, mandatory=True)
-    field_sd_ppm = File(exists=True, mandatory=True)
-    chi_sd = File(exists=True)
-    r2star = File(exists=True)
-    t2star = File(exists=True)
-    s0 = File(exists=True)
-    labels = File(exists=True)
-    regions = File(exists=True)
+    write_fields = traits.Bool(True, usedefault=True)
     measures = File(exists=True, mandatory=True)
     notes = traits.List(File(exists=True), mandatory=True)
     flags = traits.List(traits.Str, desc="what the choice of steps leaves out")
@@ -152,82 +157,78 @@ class _WriteInput(_ScanMapsInput):
 
 
 class _WriteOutput(TraitedSpec):
-    summary = File(exists=True, desc="everything that the report says of the scan")
+    summary = File(exists=True, desc="the scan's record")
 
 
 class WriteDerivatives(Step):
-    """Write the BIDS derivatives of a scan and the summary from which its report is made."""
+    """Write the BIDS derivatives of a scan and the record from which its report is made."""
 
     input_spec, output_spec = _WriteInput, _WriteOutput
     _always_run = True
 
     def _run_interface(self, runtime: Any) -> Any:
-        inputs, scan = self.inputs, self.inputs.acquisition
-        output_dir = Path(inputs.output_dir)
+        inputs, scan, output_dir = (
+            self.inputs,
+            self.inputs.acquisition,
+            Path(self.inputs.output_dir),
+        )
         notes = Notes.merged(inputs.notes)
-        notes.flags += inputs.flags if isdefined(inputs.flags) else []
-        maps = _arrays(inputs)
+        facts, left_out = notes.summary, inputs.flags if isdefined(inputs.flags) else []
+        met = [*notes.flags, *weights_flags(facts), *left_out]
+        maps = with_derived(_load(inputs, _WRITTEN), facts)
         affine = images.load_volume(inputs.chi_ppm).affine
-        combined = combined_magnitude(maps["magnitude"])
-
-        written: list[Path] = []
-
-        def write(key: str, data: Any, echo: int | None = None) -> None:
-            fields, entities = sidecar(key, notes), label_entities(key, notes)
-            path = write_output(output_dir, scan, key, data, affine, fields, echo, entities)
-            written.append(path)
-
-        write("chi", maps["chi_ppm"])
-        write("magnitude_combined", combined)
-        write("brain_mask", maps["brain_mask"].astype(np.uint8))
-        write("eroded_mask", maps["eroded_mask"].astype(np.uint8))
-        if inputs.write_fields:
-            write("total_field", ppm_to_hz(maps["total_field_ppm"], scan.field_strength_t))
-            write("local_field", ppm_to_hz(maps["local_field_ppm"], scan.field_strength_t))
-            field_sd_ppm = images.load_volume(inputs.field_sd_ppm).data
-            write("field_sd", ppm_to_hz(field_sd_ppm, scan.field_strength_t))
-            write("field_magnitude", combined)
-        for echo, volume in enumerate(images.load_stack([inputs.unwrapped]).data, start=1):
-            write("unwrapped", volume, echo)
-        for key in ("chi_sd", "r2star", "t2star", "s0"):
-            if path := getattr(inputs, key) or None:
-                write(key, images.load_volume(path).data)
-
-        regions = None
-        labels = images.load_volume(inputs.labels).data if isdefined(inputs.labels) else None
-        if labels is not None and labels.any():
-            labels = labels.astype(np.int32)
-            regions = json.loads(Path(inputs.regions).read_text())
-            write("dseg", labels)
-            write("dseg_labels", label_table(regions))
-            write("stats", regions)
-            if notes.summary["csf_reference"]["n_voxels"]:
-                inside = maps["eroded_mask"] > 0
-                offset = notes.summary["csf_reference"]["mean_ppm"]
-                write("chi_csf", np.where(inside, maps["chi_ppm"] - offset, 0))
-
+        written = write_outputs(
+            output_dir,
+            scan,
+            maps,
+            affine,
+            facts=facts,
+            flags_of=partial(flags_of_steps, met),
+            write_fields=inputs.write_fields,
+        )
         remove_outdated(output_dir, scan, written, other_spaces=inputs.templates)
         measures = json.loads(Path(inputs.measures).read_text())
-        path = summary_path(output_dir, scan)
-        write_json(
-            path,
-            {
-                "name": scan.name,
-                "acquisition": {
-                    "echo_times_s": scan.echo_times_s,
-                    "field_strength_t": scan.field_strength_t,
-                    "shape": combined.shape,
-                    "voxel_size_mm": voxel_size_mm(affine),
-                    "b0_direction": inputs.b0_direction,
-                    "scanner": scanner(scan),
-                },
-                "measures": measures,
-                "regions": regions,
-                **asdict(notes),
-            },
+        measures = {name: float("nan") if v is None else v for name, v in measures.items()}
+        record = ScanRecord(
+            name=scan.name,
+            echo_times_s=scan.echo_times_s,
+            field_strength_t=scan.field_strength_t,
+            shape=maps["chi_ppm"].shape,
+            voxel_size_mm=voxel_size_mm(affine),
+            b0_direction=inputs.b0_direction,
+            scanner=scanner(scan),
+            facts=facts,
+            sentences=(
+                opening_sentence(__version__),
+                *notes.sentences,
+                *weights_sentences(facts),
+            ),
+            measures=measures,
+            flags=all_flags(met, measures),
+            regions=maps.get("regions"),
+            further_processing=further_processing(facts),
         )
-        self._results["summary"] = str(path)
+        self._results["summary"] = str(write_record(summary_path(output_dir, scan), record))
         return runtime
+
+
+def with_derived(maps: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the outputs that are made of others: combined magnitude, names of labels, CSF reference.
+
+    A segmentation that failed has no labels: nothing of it is written.
+    """
+    combined = combined_magnitude(maps["magnitude"])
+    maps = {**maps, "magnitude_combined": combined, "field_magnitude": combined}
+    for mask in ("brain_mask", "eroded_mask"):
+        maps[mask] = maps[mask].astype(np.uint8)
+    if "labels" not in maps or not maps["labels"].any():
+        return {name: data for name, data in maps.items() if name not in ("labels", "regions")}
+    maps["labels"] = maps["labels"].astype(np.int32)
+    maps["label_names"] = label_table(maps["regions"])
+    if facts["csf_reference"]["n_voxels"]:
+        referenced = maps["chi_ppm"] - facts["csf_reference"]["mean_ppm"]
+        maps["chi_csf_ppm"] = np.where(maps["eroded_mask"] > 0, referenced, 0)
+    return maps
 
 
 def scanner(scan: Acquisition) -> str:
@@ -257,54 +258,3 @@ def with_labels(volumes: Mapping[str, Any]) -> dict[str, Any]:
         else value
         for name, value in volumes.items()
     }
-
-
-def label_entities(key: str, notes: Notes) -> dict[str, str]:
-    """Entities of labels that are not SynthSeg's and must not carry its name."""
-    others = {"user": "user", "regions_small": "small"}
-    made_by = str(notes.summary.get("segmentation"))
-    is_of_labels = key in ("dseg", "dseg_labels", "stats")
-    return {"seg": others[made_by]} if is_of_labels and made_by in others else {}
-
-
-def sidecar(key: str, notes: Notes) -> dict[str, Any]:
-    """Fields that say how a map was made, beside those of the table of outputs."""
-    facts = notes.summary
-    fields: dict[str, Any] = {"PhaseScaling": facts["phase_scaling"]}
-    if notes.flags:
-        fields["Flags"] = notes.flags
-    if key == "chi":
-        fields |= {
-            "EstimationAlgorithm": facts["inversion"],
-            "EstimationReference": citation(facts["inversion_reference"]),
-            "ReferenceRegion": facts["reference"],
-            "ReferenceMeanPpm": facts["reference_mean_ppm"],
-            "ReferenceStandardDeviationPpm": facts["reference_sd_ppm"],
-            "Device": facts["inversion_device"],
-            "Processing": facts,
-        }
-        weights = {"weights": "Weights", "weights_sha256": "WeightsSHA256"}
-        weights["weights_description"] = "WeightsDescription"
-        fields |= {new: facts[old] for old, new in weights.items() if old in facts}
-    if key == "chi_csf":
-        fields |= _reference_fields(facts["csf_reference"])
-    if key in ("dseg", "stats"):
-        names = {"segmentation": "Segmentation", "segmentation_sha256": "WeightsSHA256"}
-        names |= {"segmentation_official": "OfficialWeights", "segmentation_device": "Device"}
-        names["segmentation_judge_sha256"] = "ScoresWeightsSHA256"
-        fields |= {new: facts[old] for old, new in names.items() if facts.get(old) is not None}
-    if key == "dseg" and facts["segmentation"] != "user":  # theirs may be either
-        fields["Manual"] = False
-    if key == "stats":
-        fields |= {
-            **STATISTICS_COLUMNS,
-            "BrainReference": _reference_fields(facts["brain_reference"]),
-            "CSFReference": _reference_fields(facts["csf_reference"]),
-        }
-    return fields
-
-
-def _reference_fields(reference: Mapping[str, Any]) -> dict[str, Any]:
-    names = {"region": "ReferenceRegion", "mean_ppm": "ReferenceMeanPpm"}
-    names |= {"sd_ppm": "ReferenceStandardDeviationPpm", "n_voxels": "ReferenceNumberOfVoxels"}
-    return {new: reference[old] for old, new in names.items() if reference[old] is not None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,11 @@ from nipype.interfaces.base import (
 
 from isdu_bids import images
 from isdu_bids.bids.acquisition import Acquisition
+from isdu_bids.bids.derivatives import write_output
 from isdu_bids.bids.layout import figure_folder
-from isdu_bids.bids.outputs import output_path, remove_outdated, transform_path, write_output
-from isdu_bids.files import write_json
+from isdu_bids.bids.outdated import remove_outdated
+from isdu_bids.bids.outputs import output_path, transform_path
+from isdu_bids.files import beside, read_json, write_json
 from isdu_bids.interfaces.base import Step, combined_magnitude
 from isdu_bids.quality.template import measure_template
 from isdu_bids.reports.template import draw_template_figure, template_figure_path
@@ -86,7 +87,11 @@ class RegisterTemplate(Step):
             self._note(runtime, [], ["template_registration_failed"], **failed)
         else:
             dois = f"{_SYN} {_MNI_2009}" if "2009" in space.template else _SYN
-            self._note(runtime, [(_SENTENCE.format(space=space), dois)])
+            self._note(
+                runtime,
+                [(_SENTENCE.format(space=space), dois)],
+                **{f"template_space_{space.template}": str(space)},
+            )
         self._results["measures"] = str(write_json(folder / "measures.json", measures))
         return runtime
 
@@ -160,24 +165,22 @@ class WriteTemplate(Step):
             shutil.copyfile(getattr(inputs, name), path)
 
         maps = {}
-        keys = {"chi": "chi_ppm", "r2star": "r2star", "brain_mask": "brain_mask"}
-        for key, name in {**keys, "eroded_mask": "eroded_mask"}.items():
-            if not isdefined(getattr(inputs, name)):
+        for key in ("chi_ppm", "r2star", "brain_mask", "eroded_mask"):
+            if not isdefined(getattr(inputs, key)):
                 continue
-            volume = images.load_volume(getattr(inputs, name))
-            maps[name] = volume.data
-            data = volume.data.astype(np.uint8) if key.endswith("mask") else volume.data
+            volume = images.load_volume(getattr(inputs, key))
+            maps[key] = volume.data.astype(np.uint8) if key.endswith("mask") else volume.data
             native = output_path(output_dir, scan, key)
-            made = json.loads(native.with_name(f"{native.name.partition('.')[0]}.json").read_text())
             fields = {
-                **made,  # flags, reference, weights: whoever averages these maps must see them
+                # flags, reference, weights: whoever averages these maps must see them
+                **read_json(beside(native, ".json")),
                 "Sources": [f"bids::{native.relative_to(output_dir).as_posix()}"],
                 "SpatialReference": template.reference,
             }
             if space.resolution:
                 fields["Resolution"] = f"Grid {space.resolution} of the template"
             write_output(
-                output_dir, scan, key, data, volume.affine, fields, entities=space.entities
+                output_dir, scan, key, maps[key], volume.affine, fields, entities=space.entities
             )
         draw_template_figure(
             figure,

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from isdu_bids.errors import DataError, UsageError
-from isdu_bids.networks.choices import GRIDS, PRECISIONS
 from isdu_bids.networks.forms import Pyramid, inference_form
 from isdu_bids.networks.grids import isotropic_grid
+from isdu_bids.networks.registry import GRIDS, PRECISIONS
 from isdu_bids.networks.slabs import Active, Slabs
 from isdu_bids.networks.unrolled import ISDUQSMNet
-from isdu_bids.networks.weights import DEFAULT_WEIGHTS, Weights, load_weights
+from isdu_bids.networks.weights import Weights, load_weights, weights_path
 from isdu_bids.physics.dipole import dipole_kernel
 from isdu_bids.physics.window import Window
+from isdu_bids.registry import Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +38,12 @@ def isdu(
     *,
     voxel_size_mm: Sequence[float],
     b0_direction: Sequence[float],
-    weights: str | Path | Weights = DEFAULT_WEIGHTS,
     field_sd_ppm: torch.Tensor | float | None = None,
-    grid: str = "auto",
-    precision: str = "single",
-    crop: bool = True,
+    weights: str | Path | Weights,
+    weights_iterations: int | None,
+    grid: str,
+    precision: str,
+    crop: bool,
 ) -> torch.Tensor:
     """Invert a local field with ISDU-QSMNet.
 
@@ -50,11 +53,13 @@ def isdu(
         Local field (ppm) and where it is valid, ``(x, y, z)``, on the device to compute on.
     voxel_size_mm, b0_direction
         Geometry in voxel axes.
-    weights
-        Loaded weights, a packaged name or a path.
     field_sd_ppm
         Standard deviation of the field, a map or one number; needed by networks with noise input,
         and without effect on others.
+    weights
+        Loaded weights, a packaged name or a path.
+    weights_iterations
+        K, where a file does not store it.
     grid
         ``native``; ``resampled`` to isotropic voxels of the finest edge; ``aligned``: also turned
         so that B0 is along the last axis; ``auto`` as `auto_grid` says.
@@ -77,7 +82,11 @@ def isdu(
     UsageError
         For an unknown grid or precision, or a network that needs ``field_sd_ppm``.
     """
-    loaded = weights if isinstance(weights, Weights) else cached_weights(str(weights))
+    loaded = (
+        weights
+        if isinstance(weights, Weights)
+        else cached_weights(str(weights), weights_iterations)
+    )
     check_finite(field_ppm, mask)
     if loaded.network.architecture.noise_input and field_sd_ppm is None:
         raise UsageError(
@@ -119,6 +128,29 @@ class _Scan:
 
         field, mask, sd = (v.transpose(axis, 2) for v in (self.field, self.mask, self.field_sd))
         return _Scan(field, mask, sd, swapped(self.voxel_size_mm), swapped(self.b0_direction))
+
+
+def locate_isdu(*, weights: str | Path, **_: Any) -> dict[str, Path]:
+    """Find the weights of a run; errors as of `isdu_bids.networks.weights.weights_path`."""
+    return {"weights": weights_path(weights)}
+
+
+def prepare_isdu(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> Prepared:
+    """Load the weights and decide on the grid, so that a sidecar can state both."""
+    weights = parameters["weights"]
+    if not isinstance(weights, Weights):
+        weights = cached_weights(str(weights), parameters["weights_iterations"])
+    geometry = inputs["voxel_size_mm"], inputs["b0_direction"]
+    grid = chosen_grid(parameters["grid"], weights, *geometry)
+    facts = {
+        "weights": weights.name,
+        "weights_sha256": weights.sha256,
+        "weights_description": weights.description,
+        "weights_iterations": weights.network.architecture.iterations,
+        "grid": grid,
+    }
+    flags = () if grid == "native" else ("other_grid_for_weights",)
+    return Prepared({**parameters, "weights": weights, "grid": grid}, facts, flags)
 
 
 def chosen_grid(

@@ -16,9 +16,8 @@ from isdu_bids.files import file_sha256, write_text
 from isdu_bids.networks.archive import read_network, write_network
 from isdu_bids.networks.families import DEFAULT_FAMILY, FAMILIES, family_of
 from isdu_bids.networks.published import load_published
+from isdu_bids.networks.registry import DEFAULT_WEIGHTS
 from isdu_bids.packaged import WEIGHTS_FOLDER
-
-DEFAULT_WEIGHTS = "isdu_k4"
 
 #: Beside weights files, in the format of ``sha256sum``.
 SUMS_FILE = "SHA256SUMS"

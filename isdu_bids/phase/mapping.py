@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from isdu_bids.citations import Sentence
 from isdu_bids.echoes import check_echo_times, spacing_flags
 from isdu_bids.errors import DataError
-from isdu_bids.phase.checks import check_sign, repair_slice_polarity
-from isdu_bids.phase.combination import COMBINATION
-from isdu_bids.phase.offsets import bipolar_offset, offset_residue, phase_offset
+from isdu_bids.phase.checks import SignCheck, check_sign, repair_slice_polarity
+from isdu_bids.phase.offsets import offset_residue
+from isdu_bids.phase.registry import COMBINATION, OFFSET, UNWRAPPING, Sign
 from isdu_bids.phase.romeo import voxel_quality
-from isdu_bids.phase.unwrapping import UNWRAPPING
 from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
-
-Offset = Literal["auto", "monopolar", "bipolar", "none"]
-Sign = Literal["auto", "keep", "turn"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,9 @@ class FieldMap:
     flags
         Short names of what a reader must know, for the report.
     steps
-        Plain sentences on what was done.
+        What was done, the same for every scan of a protocol.
+    sign_correlation
+        Of the field with that of the head's outline; None where it was not checked.
     """
 
     unwrapped_rad: FloatArray
@@ -50,7 +48,8 @@ class FieldMap:
     residual_rad: FloatArray
     offset_rad: FloatArray
     flags: tuple[str, ...]
-    steps: tuple[str, ...]
+    steps: tuple[Sentence, ...]
+    sign_correlation: float | None
 
 
 def map_field(
@@ -61,9 +60,9 @@ def map_field(
     voxel_size_mm: Sequence[float],
     *,
     b0_direction: Sequence[float] | None = None,
-    unwrapping: str = "romeo",
-    combination: str = "phase_snr",
-    offset: Offset = "auto",
+    unwrapping: str = str(UNWRAPPING.default),
+    combination: str = str(COMBINATION.default),
+    offset: str = str(OFFSET.default),
     sign: Sign = "auto",
 ) -> FieldMap:
     """Check and repair the phase, remove its offset, unwrap it, and combine the echoes.
@@ -85,12 +84,8 @@ def map_field(
     b0_direction
         Unit vector along the voxel axes; with it (and a magnitude) the sign of the phase is
         checked against the outline of the head, and a reversed one is turned.
-    unwrapping, combination
-        Names in :data:`UNWRAPPING` and :data:`COMBINATION`.
-    offset
-        *monopolar* removes the offset of the first two echoes (MCPC-3D-S), *bipolar* also the
-        alternating phase of odd and even echoes, *auto* is monopolar for two echoes or more and
-        none for one.
+    unwrapping, combination, offset
+        Methods of `isdu_bids.phase.registry`, with parameters: ``romeo:multi_echo=individual``.
     sign
         *auto* turns a phase whose sign is clearly reversed; *keep* and *turn* do as told.
 
@@ -101,12 +96,12 @@ def map_field(
     """
     _check_shapes(phase_rad, magnitude, echo_times_s, mask)
     check_echo_times(echo_times_s)
-    flags, steps = [*spacing_flags(echo_times_s)], []
+    flags = [*spacing_flags(echo_times_s)]
+    steps: list[Sentence] = []
     weight = np.ones_like(phase_rad) if magnitude is None else magnitude
     finite: BoolArray = np.isfinite(phase_rad + weight).all(axis=0)
     if not finite[mask].all():
         flags.append("voxels_not_finite")
-        steps.append(f"{np.sum(mask & ~finite)} voxels without a finite value left the mask.")
     mask = mask & finite
     if not mask.any():
         raise DataError("the mask is empty; check the phase for NaN, or give another mask")
@@ -115,46 +110,40 @@ def map_field(
 
     phase, repairs = repair_slice_polarity(phase, weight)
     flags += repairs
-    if repairs:
-        steps.append("The phase flipped by pi from slice to slice; every second slice was turned.")
+    steps.append(("Slices whose phase was flipped by pi were turned back where there were any", ""))
 
-    clean = (phase, weight, echo_times_s, mask, voxel_size_mm)
-    offset_rad = _offset(*clean, mode=offset, steps=steps)
+    scan = {
+        "phase_rad": phase,
+        "magnitude": weight,
+        "mask": mask,
+        "echo_times_s": echo_times_s,
+        "voxel_size_mm": voxel_size_mm,
+    }
+    offset_rad = np.zeros_like(phase)
+    if (chosen := OFFSET.resolved(offset, scan)) is not None:
+        offset_rad += OFFSET.run(chosen, scan)
+        steps.append(OFFSET.step("The phase offset was removed with {}", chosen))
+    elif len(phase) > 1:
+        steps.append(("The phase offset was not removed", ""))
+    else:
+        text = "With a single echo the phase offset stays in the field; background removal takes it"
+        steps.append((text, ""))
     if len(phase) == 1:
         flags.append("single_echo")
     phase = wrap(phase - offset_rad)
-    unwrapped = UNWRAPPING[unwrapping](
-        phase,
-        magnitude=weight,
-        mask=mask,
-        echo_times_s=echo_times_s,
-        voxel_size_mm=voxel_size_mm,
-    )
-    steps.append(
-        f"The phase was unwrapped with {unwrapping} (doi:{UNWRAPPING[unwrapping].reference})."
-    )
+    unwrapped = UNWRAPPING.run(unwrapping, {**scan, "phase_rad": phase})
+    steps.append(UNWRAPPING.step("The phase was unwrapped with {}", unwrapping))
     if offset_rad.any():
         residue = offset_residue(unwrapped, weight, echo_times_s, mask, voxel_size_mm)
         unwrapped, offset_rad = unwrapped - mask * residue, offset_rad + residue
-    fit = COMBINATION[combination](unwrapped, weight, echo_times_s, mask)
+        steps.append(("What phase all echoes still shared was removed as a smooth spline", ""))
+    fit = COMBINATION.run(combination, {**scan, "unwrapped_rad": unwrapped})
     if len(phase) > 1:
-        steps.append(f"{len(phase)} echoes were combined to one field with {combination} weights.")
+        steps.append(COMBINATION.step("The field was computed as the {}", combination))
 
-    turned = sign == "turn"
-    if b0_direction is None or magnitude is None:
-        flags.append("sign_unchecked")
-    else:
-        check = check_sign(fit.field_hz, weight[0], mask, voxel_size_mm, b0_direction)
-        flags.append(f"sign_{check.verdict}")
-        steps.append(
-            f"The field correlates by {check.correlation:.2f} with that of the head's outline: "
-            f"its sign is {check.verdict}."
-        )
-        turned |= sign == "auto" and check.verdict == "reversed"
-    factor = np.float32(-1 if turned else 1)
-    if turned:
-        flags.append("sign_turned")
-        steps.append("The sign of the phase was turned.")
+    head = None if magnitude is None else weight[0]
+    checked = _correlation(fit.field_hz, head, mask, voxel_size_mm, b0_direction)
+    factor, found, told = _sign(sign, checked)
     return FieldMap(
         unwrapped_rad=factor * unwrapped,
         field_hz=factor * fit.field_hz,
@@ -162,41 +151,38 @@ def map_field(
         quality=voxel_quality(phase, weight, echo_times_s, mask),
         residual_rad=fit.residual_rad,
         offset_rad=factor * wrap(offset_rad),
-        flags=tuple(flags),
-        steps=tuple(steps),
+        flags=(*flags, *found),
+        steps=(*steps, *told),
+        sign_correlation=checked.correlation if checked else None,
     )
 
 
-def _offset(
-    phase: FloatArray,
-    weight: FloatArray,
-    echo_times_s: Sequence[float],
+def _correlation(
+    field_hz: FloatArray,
+    head: FloatArray | None,
     mask: BoolArray,
     voxel_size_mm: Sequence[float],
-    *,
-    mode: Offset,
-    steps: list[str],
-) -> FloatArray:
-    """Phase to remove from each echo; says what was done in ``steps``."""
-    removed = np.zeros_like(phase)
-    if mode == "none" or (mode == "auto" and len(phase) == 1):
-        steps.append(
-            "The phase offset was not removed."
-            if len(phase) > 1
-            else "With a single echo the phase offset stays in the field; background removal must "
-            "take it."
-        )
-        return removed
-    rest = (weight, echo_times_s, mask, voxel_size_mm)
-    removed += phase_offset(phase, *rest)
-    steps.append(
-        "The phase offset was removed with MCPC-3D-S from the first two echoes, smoothed by "
-        "splines (doi:10.1002/mrm.26963); what all echoes still shared after unwrapping, too."
-    )
-    if mode == "bipolar":
-        removed += bipolar_offset(wrap(phase - removed), *rest)
-        steps.append("The phase that alternates with the readout direction was removed.")
-    return removed
+    b0_direction: Sequence[float] | None,
+) -> SignCheck | None:
+    if b0_direction is None or head is None:
+        return None
+    return check_sign(field_hz, head, mask, voxel_size_mm, b0_direction)
+
+
+def _sign(sign: Sign, checked: SignCheck | None) -> tuple[np.float32, list[str], list[Sentence]]:
+    """Factor that makes the sign of a field right, with flags and sentences on it."""
+    flags = [f"sign_{checked.verdict}" if checked else "sign_unchecked"]
+    steps: list[Sentence] = []
+    if sign == "turn":
+        steps.append(("The sign of the phase was turned", ""))
+    elif sign == "auto" and checked:
+        text = "compared with that of the head's outline in a uniform field, and turned if reversed"
+        steps.append((f"The sign of the field was {text}", ""))
+    is_reversed = sign == "auto" and checked is not None and checked.verdict == "reversed"
+    turned = sign == "turn" or is_reversed
+    if turned:
+        flags.append("sign_turned")
+    return np.float32(-1 if turned else 1), flags, steps
 
 
 def _check_shapes(

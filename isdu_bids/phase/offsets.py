@@ -11,7 +11,26 @@ from isdu_bids.errors import DataError
 from isdu_bids.phase.fitting import intercept
 from isdu_bids.phase.romeo import unwrap_romeo
 from isdu_bids.phase.smooth_phase import smooth_phase
-from isdu_bids.phase.wrapping import BoolArray, FloatArray
+from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
+
+
+def offset_method(echo_times_s: Sequence[float]) -> str:
+    """Name of the method that *auto* takes."""
+    return "monopolar" if len(echo_times_s) > 1 else "none"
+
+
+def alternating_offset(
+    phase_rad: FloatArray,
+    magnitude: FloatArray | None,
+    echo_times_s: Sequence[float],
+    mask: BoolArray,
+    voxel_size_mm: Sequence[float],
+) -> FloatArray:
+    """Sum of `phase_offset` and the `bipolar_offset` that it leaves, for each echo."""
+    rest = (magnitude, echo_times_s, mask, voxel_size_mm)
+    offset = phase_offset(phase_rad, *rest)
+    left = wrap(phase_rad - offset)
+    return offset + bipolar_offset(left, *rest)
 
 
 def phase_offset(
@@ -55,7 +74,7 @@ def phase_offset(
         magnitude=np.sqrt(np.abs(product))[None].astype(np.float32),
         mask=mask,
         echo_times_s=(echo_times_s[1] - echo_times_s[0],),
-        voxel_size_mm=voxel_size_mm,
+        multi_echo="individual",
     )[0]
     evolution = growth * np.float32(echo_times_s[0] / (echo_times_s[1] - echo_times_s[0]))
     return smooth_phase(phase_rad[0] - evolution, mask * np.abs(product), voxel_size_mm)
@@ -130,10 +149,10 @@ def bipolar_offset(
     second = phase_rad[1]
     if abs(k - round(k)) > 1e-3:
         # Wraps of the second echo enter as 2*pi*k, which is harmless for a whole k only.
-        second = _unwrap(second, magnitude, mask, te2, voxel_size_mm)
+        second = _unwrap(second, magnitude, mask, te2)
     weight = mask * (1 if magnitude is None else np.abs(magnitude[:3]).prod(axis=0))
     smooth = smooth_phase(phase_rad[0] + phase_rad[2] - k * second, weight, voxel_size_mm)
-    alternating = _unwrap(smooth, magnitude, mask, te1, voxel_size_mm) / f
+    alternating = _unwrap(smooth, magnitude, mask, te1) / f
     factors = np.where(np.arange(len(phase_rad)) % 2 == 0, m, m + 1).astype(np.float32)
     return factors[:, None, None, None] * alternating.astype(np.float32)
 
@@ -143,12 +162,11 @@ def _unwrap(
     magnitude: FloatArray | None,
     mask: BoolArray,
     echo_time_s: float,
-    voxel_size_mm: Sequence[float],
 ) -> FloatArray:
     return unwrap_romeo(
         phase[None],
         magnitude=None if magnitude is None else magnitude[1:2],
         mask=mask,
         echo_times_s=(echo_time_s,),
-        voxel_size_mm=voxel_size_mm,
+        multi_echo="individual",
     )[0]

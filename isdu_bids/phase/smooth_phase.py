@@ -70,7 +70,7 @@ def smooth_phase(
         magnitude=np.abs(signal)[None].astype(np.float32),
         mask=known,
         echo_times_s=(1.0,),
-        voxel_size_mm=[edge * size for edge, size in zip(edges, voxel_size_mm, strict=True)],
+        multi_echo="individual",
     )[0]
     at_cells, at_voxels = [], []
     for axis, size in enumerate(voxel_size_mm):

@@ -1,23 +1,25 @@
-"""Numbers that tell whether a scan's map can be believed, in one flat dictionary."""
+"""Numbers that tell whether a scan's map can be believed, each with what makes it remarkable.
+
+A new measure is a row of `MEASURES`: its name with its unit, how it is taken, and its checks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import sqrt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from isdu_bids.geometry import Triple, obliquity_deg
-from isdu_bids.quality.flags import Flag, flag_scan
+from isdu_bids.geometry import obliquity_deg
+from isdu_bids.quality.flags import Flag, Severity, worst_first
+from isdu_bids.quality.maps import ScanMaps, mean, percentile, sd
 from isdu_bids.quality.residual import dipole_residual_percent
+from isdu_bids.quality.signal import chi_of_fastest_decay_ppm, snr
 from isdu_bids.quality.spectrum import streak_index
 
-__all__ = ["Flag", "Measures", "flag_scan", "measure_scan", "snr"]
-
-Volume = npt.NDArray[Any]
-Measures = dict[str, float | bool | str]
+Measures = dict[str, float]
 
 #: Where ROMEO's quality says that neighbouring voxels no longer agree.
 LOW_QUALITY = 0.5
@@ -27,126 +29,172 @@ EXTREME_CHI_PPM = 1.0
 DARK = 0.15
 
 
-def measure_scan(
-    *,
-    chi_ppm: Volume,
-    brain_mask: Volume,
-    eroded_mask: Volume,
-    local_field_ppm: Volume,
-    total_field_ppm: Volume,
-    quality: Volume,
-    magnitude: Volume,
-    echo_times_s: Sequence[float],
-    voxel_size_mm: Triple,
-    b0_direction: Triple,
-) -> Measures:
-    """Measure a processed scan.
+@dataclass(frozen=True)
+class Check:
+    """When a measure is remarkable, and what a reader must be told: formatted with the value."""
 
-    A measure that cannot be taken, for instance in an empty mask, is NaN.
+    flag: str
+    severity: Severity
+    fires: Callable[[float], bool]
+    message: str
 
-    Parameters
-    ----------
-    chi_ppm, local_field_ppm
-        Susceptibility and the field it explains, shape ``(x, y, z)``, valid in the eroded mask.
-    brain_mask, eroded_mask
-        Masks of that shape.
-    total_field_ppm
-        Field before background removal, valid in the brain mask.
-    quality
-        Phase quality in [0, 1].
-    magnitude
-        Shape ``(echo, x, y, z)``.
-    echo_times_s, voxel_size_mm, b0_direction
-        The acquisition; the direction is a unit vector in voxel axes.
 
-    Returns
-    -------
-    dict
-        Keys end in their unit. ``chi_*`` and ``local_field_*`` are taken in the eroded mask,
-        fractions of finite values; the others in the brain mask.
-    """
-    brain, eroded = brain_mask.astype(bool), eroded_mask.astype(bool)
-    voxel_ml = float(np.prod(voxel_size_mm)) / 1000
-    chi, local = chi_ppm[eroded], local_field_ppm[eroded]
-    first, last = magnitude[0], magnitude[-1]
-    measures: Measures = {
-        "brain_volume_ml": float(brain.sum()) * voxel_ml,
-        "eroded_coverage_fraction": _mean(eroded[brain]),
-        "n_echoes": float(len(echo_times_s)),
-        "first_echo_time_ms": 1e3 * echo_times_s[0],
-        "last_echo_time_ms": 1e3 * echo_times_s[-1],
-        "voxel_volume_mm3": 1e3 * voxel_ml,
-        "voxel_anisotropy": max(voxel_size_mm) / min(voxel_size_mm),
-        "obliquity_deg": obliquity_deg(b0_direction),
-        "chi_mean_ppm": _mean(chi),
-        "chi_sd_ppm": _sd(chi),
-        **{f"chi_p{p:02d}_ppm": _percentile(chi, p) for p in (1, 5, 50, 95, 99)},
-        "chi_extreme_fraction": _mean(np.abs(chi) > EXTREME_CHI_PPM),
-        "chi_nonfinite_fraction": _mean(~np.isfinite(chi)),
-        "chi_of_fastest_decay_ppm": _chi_of_fastest_decay_ppm(chi, first[eroded], last[eroded]),
-        "total_field_sd_ppm": _sd(total_field_ppm[brain]),
-        "local_field_sd_ppm": _sd(local),
-        "local_field_p99_ppm": _percentile(np.abs(local), 99),
-        "dipole_residual_percent": dipole_residual_percent(
-            chi_ppm, local_field_ppm, eroded, voxel_size_mm, b0_direction
-        ),
-        "streak_index": streak_index(chi_ppm, eroded, voxel_size_mm, b0_direction),
-        "low_quality_fraction": _mean(quality[brain] < LOW_QUALITY),
-        "dark_fraction": _mean(first[brain] < DARK * _percentile(first[brain], 50)),
-    }
-    for echo, volume in enumerate(magnitude, start=1):
-        measures[f"snr_echo{echo}"] = snr(volume, eroded)
+@dataclass(frozen=True)
+class Measure:
+    """A number per scan; NaN where it cannot be taken, for instance in an empty mask."""
+
+    name: str
+    of: Callable[[ScanMaps], float]
+    checks: tuple[Check, ...] = ()
+
+
+def _chi_of_fastest_decay_ppm(scan: ScanMaps) -> float:
+    first, last = scan.magnitude[0][scan.eroded], scan.magnitude[-1][scan.eroded]
+    return chi_of_fastest_decay_ppm(scan.chi, first, last)
+
+
+def _dipole_residual_percent(scan: ScanMaps) -> float:
+    maps = scan.chi_ppm, scan.local_field_ppm, scan.eroded
+    return dipole_residual_percent(*maps, scan.voxel_size_mm, scan.b0_direction)
+
+
+def _streak_index(scan: ScanMaps) -> float:
+    return streak_index(scan.chi_ppm, scan.eroded, scan.voxel_size_mm, scan.b0_direction)
+
+
+def _dark_fraction(scan: ScanMaps) -> float:
+    first = scan.magnitude[0][scan.brain]
+    return mean(first < DARK * percentile(first, 50))
+
+
+def _chi_percentile(percent: int) -> Measure:
+    return Measure(f"chi_p{percent:02d}_ppm", lambda scan: percentile(scan.chi, percent))
+
+
+#: ``chi_*`` and ``local_field_*`` are taken in the eroded mask, the others in the brain mask.
+MEASURES = (
+    # 600 ml is a baby's brain at six months; the largest adult brains stay below 2000 ml.
+    Measure("brain_volume_ml", lambda scan: float(scan.brain.sum()) * scan.voxel_ml, (
+        Check("mask_too_small", "warning", lambda v: v < 600,
+              "the brain mask holds {:.0f} ml, little for a brain: part of it is cut off or not "
+              "scanned"),
+        Check("mask_too_large", "warning", lambda v: v > 2000,
+              "the brain mask holds {:.0f} ml, more than a brain: it takes in skull, skin or air"),
+    )),
+    # Nothing means anything without a map. Two to three voxels of erosion leave 70 to 85 % of an
+    # adult brain.
+    Measure("eroded_coverage_fraction", lambda scan: mean(scan.eroded[scan.brain]), (
+        Check("no_map", "error", lambda v: v == 0,
+              "the eroded mask is empty: there is no map; give a larger mask or a smaller erosion"),
+        Check("much_eroded", "warning", lambda v: 0 < v < 0.6,
+              "the map covers only {:.0%} of the brain mask; cortex is missing"),
+    )),
+    # The consensus asks for several echoes: without them the coil phase cannot be told from field.
+    Measure("n_echoes", lambda scan: float(len(scan.echo_times_s)), (
+        Check("single_echo", "info", lambda v: v == 1,
+              "a single echo: the phase offset of the coils is part of the field"),
+    )),
+    Measure("first_echo_time_ms", lambda scan: 1e3 * scan.echo_times_s[0]),
+    Measure("last_echo_time_ms", lambda scan: 1e3 * scan.echo_times_s[-1]),
+    Measure("voxel_volume_mm3", lambda scan: 1e3 * scan.voxel_ml),
+    # The dipole is undersampled along thick slices.
+    Measure("voxel_anisotropy", lambda scan: max(scan.voxel_size_mm) / min(scan.voxel_size_mm), (
+        Check("anisotropic", "info", lambda v: v > 3,
+              "voxels are {:.1f} times longer than wide; susceptibility is underestimated"),
+    )),
+    Measure("obliquity_deg", lambda scan: obliquity_deg(scan.b0_direction)),
+    Measure("chi_mean_ppm", lambda scan: mean(scan.chi)),
+    # Healthy brains have a standard deviation of 0.02 to 0.06 ppm.
+    Measure("chi_sd_ppm", lambda scan: sd(scan.chi), (
+        Check("flat_map", "warning", lambda v: v < 0.005,
+              "the map is almost flat (standard deviation {:.4f} ppm): check units and "
+              "regularisation"),
+        Check("wild_map", "warning", lambda v: v > 0.15,
+              "the map varies by {:.2f} ppm (standard deviation), several times a brain's: noise, "
+              "wraps, or parts per billion"),
+    )),
+    *(_chi_percentile(percent) for percent in (1, 5, 50, 95, 99)),
+    # No tissue reaches 1 ppm; half a percent is a vein's worth of mistakes.
+    Measure("chi_extreme_fraction", lambda scan: mean(np.abs(scan.chi) > EXTREME_CHI_PPM), (
+        Check("extreme_values", "warning", lambda v: v > 0.005,
+              "{:.1%} of the map is beyond ±1 ppm: wraps, air or streaks"),
+    )),
+    # Any NaN comes from broken input or arithmetic, never from tissue.
+    Measure("chi_nonfinite_fraction", lambda scan: mean(~np.isfinite(scan.chi)), (
+        Check("not_finite", "error", lambda v: v > 0, "{:.2%} of the map is not a number"),
+    )),
+    # Iron and veins decay fast and are paramagnetic; 0.01 ppm is what noise alone can do.
+    Measure("chi_of_fastest_decay_ppm", _chi_of_fastest_decay_ppm, (
+        Check("flipped_sign", "warning", lambda v: v < -0.01,
+              "where the signal decays fastest the map lies {:+.3f} ppm from its median, but iron "
+              "and veins are paramagnetic: the phase may have the opposite sign (GE scanners do "
+              "that)"),
+    )),
+    Measure("total_field_sd_ppm", lambda scan: sd(scan.total_field_ppm[scan.brain])),
+    Measure("local_field_sd_ppm", lambda scan: sd(scan.local_field_ppm[scan.eroded])),
+    # One wrap at 3 T and 20 ms is 0.4 ppm; tissue stays below 0.1 ppm.
+    Measure("local_field_p99_ppm",
+            lambda scan: percentile(np.abs(scan.local_field_ppm[scan.eroded]), 99), (
+        Check("implausible_local_field", "warning", lambda v: v > 0.2,
+              "1 % of the local field exceeds {:.2f} ppm: wraps or background field are left"),
+    )),
+    # A residual of 100 % is what an all-zero map leaves; beyond it the map makes things worse,
+    # which takes a wrong sign, B0 direction or voxel size. Thresholded division on noisy 3 T data
+    # leaves 35 to 50 %.
+    Measure("dipole_residual_percent", _dipole_residual_percent, (
+        Check("map_contradicts_field", "error", lambda v: v > 100,
+              "the field of the map differs from the local field by {:.0f} % of it, more than no "
+              "map at all: check the sign of the phase, the affine and the B0 direction"),
+        Check("large_residual", "warning", lambda v: 80 < v <= 100,
+              "{:.0f} % of the local field is not explained by the map"),
+    )),
+    # Simulated truths give 0.95 to 1.0, division by 0.02 gives 3 to 6.
+    Measure("streak_index", _streak_index, (
+        Check("streaks", "warning", lambda v: v > 2,
+              "the map has {:.1f} times the expected power near the dipole's zero cone: streaks"),
+    )),
+    # Below one half ROMEO's quality says that neighbours or echoes do not agree.
+    Measure("low_quality_fraction", lambda scan: mean(scan.quality[scan.brain] < LOW_QUALITY), (
+        Check("poor_phase", "warning", lambda v: v > 0.2,
+              "the phase is unreliable in {:.0%} of the brain mask: noise, motion or wrong echo "
+              "times"),
+    )),
+    # Air gives phase noise, which background removal spreads into the brain.
+    Measure("dark_fraction", _dark_fraction, (
+        Check("air_in_mask", "warning", lambda v: v > 0.05,
+              "{:.0%} of the brain mask has next to no signal: air or bone"),
+    )),
+    # Phase noise is 1/SNR rad; at 10 a first echo of 5 ms is off by 6 Hz, as large as tissue.
+    Measure("snr_echo1", lambda scan: snr(scan.magnitude[0], scan.eroded), (
+        Check("noisy", "warning", lambda v: v < 10,
+              "the first echo has a signal-to-noise ratio of only {:.1f}"),
+    )),
+)  # fmt: skip
+
+
+def measure_scan(scan: ScanMaps) -> Measures:
+    """Take every measure of `MEASURES`, and the signal-to-noise ratio of the other echoes."""
+    measures = {measure.name: measure.of(scan) for measure in MEASURES}
+    for echo, volume in enumerate(scan.magnitude[1:], start=2):
+        measures[f"snr_echo{echo}"] = snr(volume, scan.eroded)
     return measures
 
 
-def snr(magnitude: Volume, mask: Volume) -> float:
-    """Median signal over noise, both inside the mask, so that zeroed air does not matter.
+def flag_scan(measures: Mapping[str, Any]) -> list[Flag]:
+    """Remarks on a scan from its measures, worst first; an empty list is good news.
 
-    The noise is the robust spread of a mixed second difference along all three axes, in which
-    smooth anatomy cancels: ``sd = 1.4826 * MAD / sqrt(6^3)``. Interpolated images look better than
-    they are.
-
-    References
-    ----------
-    Immerkaer 1996, doi:10.1006/cviu.1996.0060 (the two-dimensional form).
+    Measures that are missing or NaN raise no alarm of their own, but are named in one remark.
     """
-    difference = magnitude.astype(np.float64)
-    for axis in range(3):
-        difference = np.diff(difference, n=2, axis=axis)
-    inside = mask[1:-1, 1:-1, 1:-1]
-    noise = _percentile(np.abs(difference[inside]), 50) * 1.4826 / sqrt(6.0**3)
-    signal = _percentile(magnitude[mask], 50)
-    return signal / noise if noise > 0 else float("nan")
-
-
-def _chi_of_fastest_decay_ppm(chi: Volume, first: Volume, last: Volume) -> float:
-    """Mean susceptibility, less the median, of the 2 % of voxels whose signal decays fastest.
-
-    Iron and deoxygenated blood decay fast and are paramagnetic: with the phase's sign right this
-    is positive.
-    """
-    valid = np.isfinite(chi) & (first > 0) & (last > 0) & (first > 0.5 * _percentile(first, 50))
-    if not valid.any():
-        return float("nan")
-    decay, chi = first[valid] / last[valid], chi[valid]
-    fastest = decay >= np.percentile(decay, 98)
-    return float(chi[fastest].mean() - np.median(chi)) if np.ptp(decay) > 0 else float("nan")
-
-
-def _finite(values: Volume) -> Volume:
-    return values[np.isfinite(values)]
-
-
-def _mean(values: Volume) -> float:
-    values = _finite(values)
-    return float(values.mean(dtype=np.float64)) if values.size else float("nan")
-
-
-def _sd(values: Volume) -> float:
-    values = _finite(values)
-    return float(values.std(dtype=np.float64)) if values.size else float("nan")
-
-
-def _percentile(values: Volume, percent: float) -> float:
-    values = _finite(values)
-    return float(np.percentile(values, percent)) if values.size else float("nan")
+    flags = []
+    unknown = []
+    for measure in (measure for measure in MEASURES if measure.checks):
+        value = measures.get(measure.name)
+        if value is None or isnan(value):
+            unknown.append(measure.name)
+            continue
+        fired = (check for check in measure.checks if check.fires(value))
+        flags += [Flag(check.flag, check.severity, check.message.format(value)) for check in fired]
+    if unknown:
+        message = f"could not be measured: {', '.join(unknown)}"
+        flags.append(Flag("not_measured", "warning", message))
+    return worst_first(flags)

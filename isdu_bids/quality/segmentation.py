@@ -60,7 +60,7 @@ _CHECKS: tuple[tuple[str, Callable[[float], bool], str], ...] = (
      "segmentation that failed on one side"),
     # A customary threshold of these scores (doi:10.1073/pnas.2216399120).
     ("score", lambda v: v < 0.65,
-     "SynthSeg's own judge expects poor labels (Dice below 0.65): {}; look at them on the image"),
+     "SynthSeg's own score predicts poor labels (Dice below 0.65): {}; look at them on the image"),
     # Of a region that is mostly eroded away, what is left need not be like the rest.
     ("coverage", lambda v: v < 0.5,
      "less than half of the region lies inside the mask of the map: {}; its statistics describe "
@@ -90,7 +90,7 @@ def measure_segmentation(
     confidence
         Mean probability of the winning label, by label; only labels that occur.
     scores
-        Dice scores that SynthSeg's judge expects, by the names of
+        Dice scores that SynthSeg's own network predicts, by the names of
         `isdu_bids.segmentation.labels.SCORED`.
 
     Returns

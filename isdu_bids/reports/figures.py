@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from isdu_bids.reports.mosaic import PLANES, Row, View, Volume, to_ras
+from isdu_bids.quality.maps import MAP_NAMES, ScanMaps
+from isdu_bids.reports.mosaic import Row, View, Volume, to_ras
 from isdu_bids.reports.page import Panel, Scale, draw_contours, draw_page, save_figure
-from isdu_bids.reports.regions import NUCLEI, OUTLINES
+from isdu_bids.reports.regions import OUTLINES
+from isdu_bids.reports.rows import masked, percentile, showing, three_planes, through_nuclei
 from isdu_bids.units import ppm_to_hz
 
 #: Fixed windows, so that scans can be compared at a glance. Fields are in ppm of B0, shown in Hz.
@@ -29,52 +30,31 @@ _MAX_ECHOES = 6
 
 
 @dataclass(frozen=True)
-class ScanFigures:
-    """Everything that is drawn of one scan, on its own voxel grid.
+class ScanFigure:
+    """A figure of the report.
 
     Attributes
     ----------
-    magnitude, wrapped_rad, unwrapped_rad
-        Shape ``(echo, x, y, z)``.
-    brain_mask, eroded_mask
-        Mask of the brain, and where the local field and the susceptibility are valid.
-    total_field_ppm, local_field_ppm, chi_ppm
-        Shape ``(x, y, z)``.
-    quality
-        Phase quality between 0 and 1 (best), shape ``(x, y, z)``.
-    affine
-        Voxel to world (RAS+, mm), shape ``(4, 4)``.
-    field_strength_t, echo_times_s
-        For units and captions.
-    labels
-        FreeSurfer's numbers on the same grid, 0 is background; None: not segmented.
+    name
+        End of its file name, with the suffix.
+    section
+        Of the report, in which figures follow each other as in `FIGURES`.
+    draw
+        Draws a scan whose voxel axes are nearest to right, anterior, superior.
+    caption
+        What a reader should look for.
+    needs
+        Maps without which there is no figure.
     """
 
-    magnitude: Volume
-    brain_mask: Volume
-    eroded_mask: Volume
-    wrapped_rad: Volume
-    unwrapped_rad: Volume
-    total_field_ppm: Volume
-    local_field_ppm: Volume
-    quality: Volume
-    chi_ppm: Volume
-    affine: npt.ArrayLike
-    field_strength_t: float
-    echo_times_s: Sequence[float]
-    labels: Volume | None = None
-
-    def in_ras(self) -> ScanFigures:
-        """Turn the voxel axes to those nearest to right, anterior, superior."""
-        turned: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray) and field.name != "affine":
-                turned[field.name], turned["affine"] = to_ras(value, self.affine)
-        return replace(self, **turned)
+    name: str
+    section: str
+    draw: Callable[[ScanMaps, View], Figure]
+    caption: str = ""
+    needs: tuple[str, ...] = ()
 
 
-def draw_figures(scan: ScanFigures, folder: Path, stem: str) -> list[Path]:
+def draw_figures(scan: ScanMaps, folder: Path, stem: str) -> list[Path]:
     """Draw every figure of a scan as ``folder/{stem}_desc-*_*.png``.
 
     Parameters
@@ -92,38 +72,49 @@ def draw_figures(scan: ScanFigures, folder: Path, stem: str) -> list[Path]:
         The files, in the order of the report.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    scan = scan.in_ras()
+    scan = in_ras(scan)
     view = View.around(scan.brain_mask, scan.affine)
     paths = []
-    for name, draw in _FIGURES.items():
-        path = folder / f"{stem}_{name}.png"
-        if draw is _regions and scan.labels is None:
+    for figure in FIGURES:
+        path = folder / f"{stem}_{figure.name}.png"
+        if any(getattr(scan, name) is None for name in figure.needs):
             path.unlink(missing_ok=True)  # an earlier run's, which the report would show
             continue
-        save_figure(draw(scan, view), path)
+        save_figure(figure.draw(scan, view), path)
         paths.append(path)
     return paths
 
 
-def _magnitude(scan: ScanFigures, view: View) -> Figure:
+def in_ras(scan: ScanMaps) -> ScanMaps:
+    """Turn the voxel axes of the volumes to those nearest to right, anterior, superior."""
+    turned: dict[str, Any] = {}
+    for name in MAP_NAMES:
+        if (volume := getattr(scan, name)) is not None:
+            turned[name], turned["affine"] = to_ras(volume, scan.affine)
+    return replace(scan, **turned)
+
+
+def _magnitude(scan: ScanMaps, view: View) -> Figure:
     figure, axes, rows = _first_magnitude(scan, view, f"Magnitude, {_te(scan, 0)}")
     for mask, color in ((scan.brain_mask, _BRAIN_COLOR), (scan.eroded_mask, _ERODED_COLOR)):
-        draw_contours(axes, view, _showing(mask, rows), color)
+        draw_contours(axes, view, showing(mask, rows), color)
     lines = [Line2D([], [], color=color) for color in (_BRAIN_COLOR, _ERODED_COLOR)]
     names = ["brain mask", "eroded mask, where the map is valid"]
     figure.legend(lines, names, loc="upper right", ncols=2, frameon=False, fontsize=9)
     return figure
 
 
-def _phase(scan: ScanFigures, view: View) -> Figure:
+def _phase(scan: ScanMaps, view: View) -> Figure:
+    assert scan.phase is not None
+    assert scan.unwrapped is not None
     n_echoes, last_te_s = len(scan.echo_times_s), scan.echo_times_s[-1]
     wrapped, unwrapped = [], []
     for echo in sorted({round(e) for e in np.linspace(0, n_echoes - 1, _MAX_ECHOES)}):
-        at_last_te = scan.unwrapped_rad[echo] * (last_te_s / scan.echo_times_s[echo])
-        row = Row(scan.wrapped_rad[echo], "axial", (0.35, 0.5, 0.65), _te(scan, echo))
+        at_last_te = scan.unwrapped[echo] * (last_te_s / scan.echo_times_s[echo])
+        row = Row(scan.phase[echo], "axial", (0.35, 0.5, 0.65), _te(scan, echo))
         wrapped.append(row)
-        unwrapped.append(replace(row, volume=_masked(at_last_te, scan.brain_mask)))
-    window = np.pi * np.ceil(_percentile(np.abs([row.volume for row in unwrapped]), 98) / np.pi)
+        unwrapped.append(replace(row, volume=masked(at_last_te, scan.brain_mask)))
+    window = np.pi * np.ceil(percentile(np.abs([row.volume for row in unwrapped]), 98) / np.pi)
     to_last_te = f"rad, scaled to TE = {last_te_s * 1e3:.4g} ms"
     figure, _ = draw_page(
         view,
@@ -133,42 +124,42 @@ def _phase(scan: ScanFigures, view: View) -> Figure:
     return figure
 
 
-def _quality(scan: ScanFigures, view: View) -> Figure:
-    rows = _three_planes(_masked(scan.quality, scan.brain_mask), view)
+def _quality(scan: ScanMaps, view: View) -> Figure:
+    rows = three_planes(masked(scan.quality, scan.brain_mask), view)
     scale = Scale("1 is best", 0.0, 1.0, "viridis", "white")
     return draw_page(view, Panel("Phase quality", rows, scale))[0]
 
 
 def _field(
-    scan: ScanFigures, view: View, title: str, field_ppm: Volume, mask: Volume, window_ppm: float
+    scan: ScanMaps, view: View, title: str, field_ppm: Volume, mask: Volume, window_ppm: float
 ) -> Figure:
     window_hz = ppm_to_hz(window_ppm, scan.field_strength_t)
     scale = Scale(f"Hz (±{window_ppm} ppm of B0)", -window_hz, window_hz, "RdBu_r", "white")
-    field_hz = _masked(ppm_to_hz(field_ppm, scan.field_strength_t), mask)
-    return draw_page(view, Panel(title, _three_planes(field_hz, view), scale))[0]
+    field_hz = masked(ppm_to_hz(field_ppm, scan.field_strength_t), mask)
+    return draw_page(view, Panel(title, three_planes(field_hz, view), scale))[0]
 
 
-def _total_field(scan: ScanFigures, view: View) -> Figure:
-    offset_ppm = _percentile(_masked(scan.total_field_ppm, scan.brain_mask), 50)
+def _total_field(scan: ScanMaps, view: View) -> Figure:
+    offset_ppm = percentile(masked(scan.total_field_ppm, scan.brain_mask), 50)
     offset_hz = ppm_to_hz(offset_ppm, scan.field_strength_t)
     title = f"Total field, less its median in the brain ({offset_hz:.1f} Hz)"
     centred = scan.total_field_ppm - offset_ppm
     return _field(scan, view, title, centred, scan.brain_mask, TOTAL_FIELD_WINDOW_PPM)
 
 
-def _local_field(scan: ScanFigures, view: View) -> Figure:
+def _local_field(scan: ScanMaps, view: View) -> Figure:
     field, mask = scan.local_field_ppm, scan.eroded_mask
     return _field(scan, view, "Local field", field, mask, LOCAL_FIELD_WINDOW_PPM)
 
 
-def _chi(scan: ScanFigures, view: View) -> Figure:
-    rows = _three_planes(_masked(scan.chi_ppm, scan.eroded_mask), view)
+def _chi(scan: ScanMaps, view: View) -> Figure:
+    rows = three_planes(masked(scan.chi_ppm, scan.eroded_mask), view)
     scale = Scale("ppm", -CHI_WINDOW_PPM, CHI_WINDOW_PPM)
     return draw_page(view, Panel("Magnetic susceptibility", rows, scale))[0]
 
 
-def _histogram(scan: ScanFigures, view: View) -> Figure:
-    values = _masked(scan.chi_ppm, scan.eroded_mask)
+def _histogram(scan: ScanMaps, _: View) -> Figure:
+    values = masked(scan.chi_ppm, scan.eroded_mask)
     values = values[np.isfinite(values)]
     limits = (-HISTOGRAM_LIMIT_PPM, HISTOGRAM_LIMIT_PPM)
     figure = Figure(figsize=(11, 3.6), layout="constrained")
@@ -186,23 +177,23 @@ def _histogram(scan: ScanFigures, view: View) -> Figure:
     return figure
 
 
-def _regions(scan: ScanFigures, view: View) -> Figure:
+def _regions(scan: ScanMaps, view: View) -> Figure:
     assert scan.labels is not None
-    rows = _through_nuclei(scan.labels, view)
+    rows = through_nuclei(scan.labels, view)
     combined = np.sqrt(np.mean(scan.magnitude**2, axis=0))
-    relative = combined / _percentile(combined[view.box], 99.5)
-    chi = _masked(scan.chi_ppm, scan.eroded_mask)
+    relative = combined / percentile(combined[view.box], 99.5)
+    chi = masked(scan.chi_ppm, scan.eroded_mask)
     figure, both_axes = draw_page(
         view,
-        Panel("Regions on the magnitude", _showing(relative, rows), Scale("", 0.0, 1.0)),
+        Panel("Regions on the magnitude", showing(relative, rows), Scale("", 0.0, 1.0)),
         Panel(
             "Regions on the susceptibility",
-            _showing(chi, rows),
+            showing(chi, rows),
             Scale("ppm", -CHI_WINDOW_PPM, CHI_WINDOW_PPM),
         ),
     )
     for outline in OUTLINES:
-        inside = _showing(np.isin(scan.labels, outline.labels), rows)
+        inside = showing(np.isin(scan.labels, outline.labels), rows)
         for axes in both_axes:
             draw_contours(axes, view, inside, outline.colour)
     lines = [Line2D([], [], color=outline.colour, label=outline.name) for outline in OUTLINES]
@@ -210,73 +201,57 @@ def _regions(scan: ScanFigures, view: View) -> Figure:
     return figure
 
 
-#: Name of each figure (with its suffix) and how it is drawn, in the order of the report.
-_FIGURES: dict[str, Callable[[ScanFigures, View], Figure]] = {
-    "desc-masks_magnitude": _magnitude,
-    "desc-unwrapping_phase": _phase,
-    "desc-quality_phase": _quality,
-    "desc-total_fieldmap": _total_field,
-    "desc-local_fieldmap": _local_field,
-    "desc-mosaic_Chimap": _chi,
-    "desc-histogram_Chimap": _histogram,
-    "desc-regions_dseg": _regions,
-}
-
-
-def _first_magnitude(scan: ScanFigures, view: View, title: str) -> tuple[Figure, Axes, list[Row]]:
+def _first_magnitude(scan: ScanMaps, view: View, title: str) -> tuple[Figure, Axes, list[Row]]:
     magnitude = scan.magnitude[0]
-    relative = magnitude / _percentile(magnitude[view.box], 99.5)
-    rows = _three_planes(relative, view)
+    relative = magnitude / percentile(magnitude[view.box], 99.5)
+    rows = three_planes(relative, view)
     scale = Scale("relative to the 99.5th percentile", 0.0, 1.0)
     figure, (axes,) = draw_page(view, Panel(title, rows, scale))
     return figure, axes, rows
 
 
-def _three_planes(volume: Volume, view: View) -> list[Row]:
-    """Two axial rows from the bottom up, a coronal and a sagittal one, all about equally wide."""
-    n_across = 7
-    axial_width, _ = view.size_mm("axial")
-    sagittal_width, _ = view.size_mm("sagittal")
-    n_sagittal = max(1, int(n_across * axial_width / sagittal_width))
-    axial = np.linspace(0.15, 0.9, 2 * n_across)
-    return [
-        Row(volume, "axial", axial[:n_across]),
-        Row(volume, "axial", axial[n_across:]),
-        Row(volume, "coronal", np.linspace(0.15, 0.85, n_across)),
-        Row(volume, "sagittal", np.linspace(0.2, 0.8, n_sagittal)),
-    ]
-
-
-def _through_nuclei(labels: Volume, view: View) -> list[Row]:
-    """Two axial and two coronal rows through the deep nuclei; near the middle without any."""
-    shown = labels[view.box]
-    nuclei = np.nonzero(np.isin(shown, [label for n in NUCLEI for label in n.labels]))
-    rows = []
-    for plane in ("axial", "coronal"):
-        axis, *_ = PLANES[plane]
-        first, last = (0.3, 0.7)
-        if nuclei[axis].size:
-            ends = np.percentile(nuclei[axis], (15, 90))  # beyond are tips and stray voxels
-            first, last = ends / max(shown.shape[axis] - 1, 1)
-        fractions = np.linspace(first, last, 4)
-        rows += [Row(labels, plane, fractions[:2]), Row(labels, plane, fractions[2:])]
-    return rows
-
-
-def _showing(volume: Volume, rows: Sequence[Row]) -> list[Row]:
-    return [replace(row, volume=volume) for row in rows]
-
-
-def _masked(volume: Volume, mask: Volume) -> Volume:
-    return np.where(mask.astype(bool), volume, np.nan)
-
-
-def _percentile(values: npt.ArrayLike, percent: float) -> float:
-    """Percentile of the finite values; 1 if there are none, or if it is 0, so that scales exist."""
-    array = np.asarray(values)
-    finite = array[np.isfinite(array)]
-    return (float(np.percentile(finite, percent)) if finite.size else 0.0) or 1.0
-
-
-def _te(scan: ScanFigures, echo: int) -> str:
+def _te(scan: ScanMaps, echo: int) -> str:
     return f"TE = {scan.echo_times_s[echo] * 1e3:.4g} ms"
+
+
+FIGURES = (
+    ScanFigure(
+        "desc-masks_magnitude", "Magnitude and masks", _magnitude,
+        "The orange line should follow the surface of the brain, and leave out sinuses and skull. "
+        "The map is valid inside the blue line. Left of the picture is left of the patient, here "
+        "and below.",
+    ),
+    ScanFigure(
+        "desc-unwrapping_phase", "Phase", _phase,
+        "Unwrapped phase is scaled to the last echo time, so all echoes should look alike; sharp "
+        "edges that only one echo shows are wraps left over. It has lost its offset at echo time "
+        "zero.",
+        needs=("phase", "unwrapped"),
+    ),
+    ScanFigure(
+        "desc-quality_phase", "Phase", _quality,
+        "How well neighbours and echoes agree. Dark patches beside air are usual; dark tissue is "
+        "not.",
+    ),
+    ScanFigure(
+        "desc-total_fieldmap", "Fields", _total_field,
+        "Field of all sources. It should be smooth, and strong only above sinuses and ear canals.",
+    ),
+    ScanFigure(
+        "desc-local_fieldmap", "Fields", _local_field,
+        "Field of the sources inside the brain, sixteen times finer. Anatomy should show; broad "
+        "shades at the rim are background field left over.",
+    ),
+    ScanFigure(
+        "desc-mosaic_Chimap", "Susceptibility", _chi,
+        "Deep grey nuclei and veins should be bright, white matter darker than grey. Diagonal "
+        "stripes in the coronal and sagittal planes are streaks.",
+    ),
+    ScanFigure("desc-histogram_Chimap", "Susceptibility", _histogram),
+    ScanFigure(
+        "desc-regions_dseg", "Regions", _regions,
+        "Outlines should follow the anatomy in both images, and left and right be alike. White "
+        "matter is what the cortex encloses. Beyond the edge of the map nothing is counted.",
+        needs=("labels",),
+    ),
+)  # fmt: skip

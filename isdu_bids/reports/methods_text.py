@@ -1,106 +1,105 @@
-"""The methods paragraph with its references, in Markdown and HTML."""
+"""The methods text with its references, in Markdown, HTML and BibTeX: one section per pipeline."""
 
 from __future__ import annotations
 
-import html
-import re
-from collections.abc import Iterable
-from functools import cache
-from importlib.resources import files
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import yaml
+from markdown_it import MarkdownIt
 
+from isdu_bids.citations import Reference, Sentence, keys_of, pipeline_key, reference
 from isdu_bids.files import write_text
 
-#: A DOI, or the key of an article whose DOI we do not know, e.g. ``vaddadi2025``.
-_SOURCE = re.compile(r"10\.\d{4,9}/[^\s;,\"<>]+|\b[a-z]+20\d\d\b")
-_URL = re.compile(r"https?://[^\s<]+")
+#: What was done to a scan, in order; scans with the same sentences went through one pipeline.
+Pipeline = tuple[Sentence, ...]
+
+_PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Methods</title></head>
+<body>
+{body}</body>
+</html>
+"""
 
 
-@cache
-def known_references() -> dict[str, str]:
-    """Citations by lower-case DOI, as packaged in ``data/reports/references.yml``."""
-    table = files("isdu_bids") / "data" / "reports" / "references.yml"
-    citations: dict[str, str] = yaml.safe_load(table.read_text(encoding="utf-8"))
-    return citations
-
-
-def methods_text(steps: Iterable[tuple[str, str]]) -> str:
-    """Write what was done as one paragraph, with numbered references.
+def methods_text(pipelines: Iterable[Pipeline], level: int = 2) -> str:
+    """Write what was done, one paragraph per pipeline, with numbered references.
 
     Parameters
     ----------
-    steps
-        Pairs of a sentence and the DOIs of its sources in one string (empty: none), in the order
-        of processing.
+    pipelines
+        Sentences of scans; those that occur twice are told once, under the name that the scans'
+        records have, too.
+    level
+        Of the headings.
 
     Returns
     -------
     str
-        Markdown. A DOI that is not in the packaged table is cited by its link alone.
+        Markdown. A DOI that is not in our table is cited by its link alone.
 
     Examples
     --------
-    >>> print(methods_text([("Phase was unwrapped by ROMEO.", "10.1002/mrm.28563")])[:45])
+    >>> sentences = (("Phase was unwrapped with ROMEO", "10.1002/mrm.28563"),)
+    >>> print(methods_text([sentences]).partition("## References")[0].strip())
     ## Methods
     <BLANKLINE>
-    Phase was unwrapped by ROMEO [1].
+    Phase was unwrapped with ROMEO [1].
     """
-    numbers: dict[str, int] = {}
-    sentences = []
-    for sentence, dois in steps:
-        cited = [
-            str(numbers.setdefault(key.rstrip("."), len(numbers) + 1))
-            for key in _SOURCE.findall(dois)
-        ]
-        sentence = sentence.strip().rstrip(".")
-        sentences.append(f"{sentence} [{', '.join(cited)}]." if cited else f"{sentence}.")
-    text = f"## Methods\n\n{' '.join(sentences)}\n"
-    if numbers:
-        references = "\n".join(f"{number}. {citation(doi)}" for doi, number in numbers.items())
-        text += f"\n## References\n\n{references}\n"
+    distinct = list(dict.fromkeys(pipelines))
+    keys = keys_of(sentence for sentences in distinct for sentence in sentences)
+    marks = "#" * level
+    text = f"{marks} Methods\n"
+    for sentences in distinct:
+        heading = f"\n{marks}# Pipeline {pipeline_key(sentences)}\n" if len(distinct) > 1 else ""
+        text += f"{heading}\n{_paragraph(sentences, keys)}\n"
+    if keys:
+        references = (f"{n}. {_linked(reference(key))}" for n, key in enumerate(keys, start=1))
+        text += f"\n{marks} References\n\n" + "\n".join(references) + "\n"
     return text
 
 
-def write_citation(output_dir: Path, text: str) -> list[Path]:
-    """Write ``logs/CITATION.md`` and ``.html``; several jobs may do so at once.
+def markdown_to_html(text: str) -> str:
+    """Convert Markdown; what looks like HTML is escaped."""
+    return str(MarkdownIt("commonmark", {"html": False}).render(text))
+
+
+def write_citation(
+    output_dir: Path, read_pipelines: Callable[[], Sequence[Pipeline]]
+) -> list[Path]:
+    """Write ``logs/CITATION.md``, ``.html`` and ``.bib`` for all scans of an output folder.
+
+    Several jobs may do so at once: each looks again after it has written, so that whoever writes
+    last has seen the scans of all others.
 
     Parameters
     ----------
     output_dir
         Root of the derivative dataset.
-    text
-        Markdown from `methods_text`.
+    read_pipelines
+        Reads those of all scans that the folder holds now.
     """
-    folder = output_dir / "logs"
-    page = (
-        '<!DOCTYPE html>\n<html lang="en">\n'
-        '<head><meta charset="utf-8"><title>Methods</title></head>\n'
-        f"<body>\n{markdown_to_html(text)}\n</body>\n</html>\n"
-    )
-    return [
-        write_text(folder / "CITATION.md", text),
-        write_text(folder / "CITATION.html", page),
-    ]
+    folder, written = output_dir / "logs", None
+    while (pipelines := tuple(dict.fromkeys(read_pipelines()))) != written:
+        text = methods_text(pipelines)
+        keys = keys_of(sentence for sentences in pipelines for sentence in sentences)
+        write_text(folder / "CITATION.md", text)
+        write_text(folder / "CITATION.html", _PAGE.format(body=markdown_to_html(text)))
+        write_text(folder / "CITATION.bib", "\n".join(reference(key).bibtex() for key in keys))
+        written = pipelines
+    return [folder / f"CITATION.{extension}" for extension in ("md", "html", "bib")]
 
 
-def markdown_to_html(text: str) -> str:
-    """Convert the Markdown of `methods_text`: headings, numbered lists, paragraphs, links."""
-    blocks = []
-    for block in filter(None, text.strip().split("\n\n")):
-        escaped = _URL.sub(r'<a href="\g<0>">\g<0></a>', html.escape(block.strip()))
-        if escaped.startswith("## "):
-            blocks.append(f"<h3>{escaped[3:]}</h3>")
-        elif escaped.startswith("1. "):
-            items = re.split(r"^\d+\. ", escaped, flags=re.MULTILINE)[1:]
-            blocks.append(f"<ol>{''.join(f'<li>{item.strip()}</li>' for item in items)}</ol>")
-        else:
-            blocks.append(f"<p>{escaped}</p>")
-    return "\n".join(blocks)
+def _linked(article: Reference) -> str:
+    link = f"<{article.link}>" if article.link else ""  # what makes it a link in Markdown
+    return " ".join(filter(None, (article.text, link))) or article.key
 
 
-def citation(doi: str) -> str:
-    """Full reference of a DOI, or of the key of an article without one, with its link."""
-    link = f"https://doi.org/{doi}" if doi.startswith("10.") else ""
-    return f"{known_references().get(doi.lower(), '')} {link}".strip()
+def _paragraph(sentences: Sequence[Sentence], keys: Sequence[str]) -> str:
+    return " ".join(_cited(text, references, keys) for text, references in sentences)
+
+
+def _cited(text: str, references: str, keys: Sequence[str]) -> str:
+    numbers = ", ".join(str(keys.index(key) + 1) for key in references.split())
+    return f"{text.rstrip('.')} [{numbers}]." if numbers else f"{text.rstrip('.')}."

@@ -13,18 +13,17 @@ from typing import Any
 import yaml
 
 from isdu_bids.files import write_text
-from isdu_bids.reports.methods_text import markdown_to_html
+from isdu_bids.quality.record import ScanRecord
+from isdu_bids.reports.figures import FIGURES
+from isdu_bids.reports.methods_text import markdown_to_html, methods_text
 from isdu_bids.reports.regions import regions_html
 from isdu_bids.reports.summary import (
-    ScanSummary,
     about_html,
     errors_html,
     failures_html,
     measures_html,
     summary_html,
 )
-
-__all__ = ["ScanSummary", "write_subject_report"]
 
 _DATA = Path(str(files("isdu_bids"))).absolute() / "data" / "reports"
 
@@ -36,9 +35,8 @@ def write_subject_report(
     output_dir: Path,
     subject: str,
     *,
-    scans: Sequence[ScanSummary],
+    scans: Sequence[ScanRecord],
     run_uuid: str,
-    methods: str,
     about: Mapping[str, Any],
     selection: str = "all scans that have magnitude, phase and the required metadata",
     failures: Mapping[str, str] | None = None,
@@ -59,8 +57,6 @@ def write_subject_report(
         Processed scans in the order of the report.
     run_uuid
         Names the run's folder in ``sub-XX/log``.
-    methods
-        Markdown from `methods_text`.
     about
         Rows of the section *About*: command line, versions, date, container.
     selection
@@ -74,7 +70,7 @@ def write_subject_report(
     folder.mkdir(parents=True, exist_ok=True)
     fragments = {
         f"sub-{subject}_desc-methods_report": markdown_to_html(
-            methods.removeprefix("## Methods\n")
+            methods_text((scan.sentences for scan in scans), level=3).removeprefix("### Methods\n")
         ),
         f"sub-{subject}_desc-about_report": about_html(about),
         f"sub-{subject}_desc-failures_report": failures_html(failures or {}),
@@ -99,12 +95,18 @@ def write_subject_report(
 
 
 def _section(
-    section: Mapping[str, Any], subject: str, scans: Sequence[ScanSummary]
+    section: Mapping[str, Any], subject: str, scans: Sequence[ScanRecord]
 ) -> dict[str, Any]:
     """One section for nireports; several scans are told apart by headings."""
     shown = [_reportlet(item, f"sub-{subject}") for item in section.get("subject", ())]
+    figures = [
+        {"figure": f"{figure.name}.png", "caption": figure.caption}
+        for figure in FIGURES
+        if figure.section == section["name"]
+    ]
     for scan in scans:
-        reportlets = [_reportlet(item, scan.name) for item in section.get("scan", ())]
+        items = [*section.get("scan", ()), *figures]
+        reportlets = [_reportlet(item, scan.name) for item in items]
         if len(scans) > 1 and reportlets:
             reportlets[0]["title"] = " ".join(scan.name.split("_")[1:]) or scan.name
         shown += reportlets
@@ -120,7 +122,7 @@ def _reportlet(item: Mapping[str, str], scan_name: str) -> dict[str, Any]:
     query |= {"datatype": "figures", "desc": description.removeprefix("desc-")}
     query |= {"suffix": suffix, "extension": f".{extension}"}
     anchor = f"{scan_name}_{description}_{suffix}"
-    caption = {"caption": item["caption"]} if "caption" in item else {}
+    caption = {"caption": item["caption"]} if item.get("caption") else {}
     return {"name": anchor, "bids": query, **caption}
 
 

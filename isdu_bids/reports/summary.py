@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from html import escape
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from isdu_bids import __version__
-from isdu_bids.geometry import Triple, obliquity_deg
+from isdu_bids.geometry import obliquity_deg
+from isdu_bids.quality.record import ScanRecord
 
 #: Facts by the name that processing gives them, and what the report calls them. Others follow.
 _FACTS = {
@@ -29,58 +29,24 @@ _FACTS = {
 _REFERENCE_FACTS = ("reference", "reference_mean_ppm", "reference_sd_ppm", "reference_n_voxels")
 
 
-@dataclass(frozen=True)
-class ScanSummary:
-    """A processed scan as its report describes it.
-
-    Attributes
-    ----------
-    name
-        Entities of the scan, e.g. ``sub-01_ses-1_run-2``: what its figures' names start with.
-    echo_times_s, field_strength_t, shape, voxel_size_mm, b0_direction, scanner
-        The acquisition; the direction is a unit vector in voxel axes.
-    facts
-        What processing decided, by name: ``phase_scaling``, ``inversion``, ``weights``,
-        ``weights_sha256``, ``reference``, ``reference_mean_ppm`` and so on, parameters included.
-    remarks
-        Sentences from processing that a reader must know.
-    measures, flags
-        Of `isdu_bids.quality`: a flat mapping, and (name, severity, message) triples.
-    regions
-        Columns of the regions' statistics; None: not segmented.
-    further_processing
-        Resampling and changes of headers, as the consensus asks to report.
-    """
-
-    name: str
-    echo_times_s: Sequence[float]
-    field_strength_t: float
-    shape: Sequence[int]
-    voxel_size_mm: Triple
-    b0_direction: Triple
-    scanner: str = "not stated"
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    remarks: Sequence[str] = ()
-    measures: Mapping[str, Any] = field(default_factory=dict)
-    flags: Sequence[tuple[str, str, str]] = ()
-    regions: Mapping[str, Sequence[Any]] | None = None
-    further_processing: str = "none: maps keep the voxel grid of the scan"
-
-
-def summary_html(scan: ScanSummary, selection: str) -> str:
+def summary_html(scan: ScanRecord, selection: str) -> str:
     """Tell flags, acquisition, processing, and what the consensus makes mandatory to report.
 
     References
     ----------
     QSM Consensus Organization Committee 2024, Table 5, doi:10.1002/mrm.30006.
     """
-    facts = dict(scan.facts)
+    facts = {
+        name: value
+        for name, value in scan.facts.items()
+        if not (name.endswith("_reference") and isinstance(value, str))  # cited under Methods
+    }
     reference = [facts.pop(name, None) for name in _REFERENCE_FACTS]
     processing = {label: facts.pop(name) for name, label in _labelled(facts)}
     processing |= {name.replace("_", " ").capitalize(): value for name, value in facts.items()}
     return "\n".join(
         [
-            flags_html(_all_flags(scan)),
+            flags_html(scan.flags),
             "<h3>Acquisition</h3>",
             table_html(_acquisition(scan).items()),
             "<h3>Processing</h3>",
@@ -92,9 +58,9 @@ def summary_html(scan: ScanSummary, selection: str) -> str:
     )
 
 
-def measures_html(scan: ScanSummary) -> str:
+def measures_html(scan: ScanRecord) -> str:
     """List flags and all measures of a scan."""
-    return flags_html(_all_flags(scan)) + table_html(scan.measures.items(), "measures")
+    return flags_html(scan.flags) + table_html(scan.measures.items(), "measures")
 
 
 def about_html(about: Mapping[str, Any]) -> str:
@@ -160,7 +126,7 @@ def _labelled(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, label) for name, label in _FACTS.items() if name in facts]
 
 
-def _acquisition(scan: ScanSummary) -> dict[str, str]:
+def _acquisition(scan: ScanRecord) -> dict[str, str]:
     echo_times = ", ".join(f"{1e3 * te:.4g}" for te in scan.echo_times_s)
     direction = ", ".join(f"{component:.4f}" for component in scan.b0_direction)
     return {
@@ -174,12 +140,13 @@ def _acquisition(scan: ScanSummary) -> dict[str, str]:
     }
 
 
-def _mandatory(scan: ScanSummary, reference: Sequence[Any], selection: str) -> dict[str, str]:
+def _mandatory(scan: ScanRecord, reference: Sequence[Any], selection: str) -> dict[str, str]:
     region, mean, sd, n_voxels = reference
+    further = "; ".join(scan.further_processing) or "none: maps keep the voxel grid of the scan"
     rows = {
-        "Software": f"isdu-bids {__version__}",
+        "Software": f"isdu-bids {scan.software_version}",
         "Algorithms and parameters": "as listed under Processing",
-        "Further processing": scan.further_processing,
+        "Further processing": further,
         "Unit and reference": f"ppm, referenced to: {plain(region)}",
     }
     if mean is not None:
@@ -187,13 +154,3 @@ def _mandatory(scan: ScanSummary, reference: Sequence[Any], selection: str) -> d
             f"{mean:+.4f} ± {sd:.4f} ppm (mean ± SD), {plain(n_voxels)} voxels"
         )
     return rows | {"Inclusion and exclusion": selection}
-
-
-def _all_flags(scan: ScanSummary) -> list[tuple[str, str, str]]:
-    """Join flags of quality and remarks of processing; preliminary weights are always told."""
-    told = [("processing", "info", remark) for remark in scan.remarks]
-    weights = f"{scan.facts.get('weights', '')} {scan.facts.get('weights_description', '')}"
-    if "preliminary" in weights.lower():
-        message = "made with preliminary network weights: not for scientific conclusions"
-        told.insert(0, ("preliminary_weights", "warning", message))
-    return [*scan.flags, *told]

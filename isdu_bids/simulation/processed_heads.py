@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 
-from isdu_bids.background.harmonic import lbv
-from isdu_bids.background.jdf import jdf
-from isdu_bids.background.pdf import pdf
+from isdu_bids.background.local_field import LocalField
+from isdu_bids.background.registry import BACKGROUND
 from isdu_bids.geometry import Triple
 from isdu_bids.physics.dipole import forward_field
 from isdu_bids.physics.padding import mask_box
@@ -29,7 +27,7 @@ from isdu_bids.simulation.whole_head import tilted_b0
 
 #: Space around the head, in mm, so that air and scalp are there as sources.
 _AROUND_BRAIN_MM = 24.0
-_METHODS = (jdf, pdf, lbv)
+_METHODS = ("jdf", "pdf", "lbv")
 
 
 @dataclass(frozen=True)
@@ -103,10 +101,15 @@ def process_head(
     smooth = smooth_noise(total.shape, voxel_size, uniform(30, 70, generator), generator)
     measured = total + noise + uniform(0, settings.max_smooth_ppm, generator) * smooth
     trusted = _eroded(brain) & (noise_sd < 20 * noise_sd[brain].median())
-    remove = _METHODS[int(uniform(0, len(_METHODS), generator))]
-    if remove is not lbv:
-        remove = partial(remove, field_sd_ppm=noise_sd)
-    local = remove(measured, trusted, voxel_size_mm=voxel_size, b0_direction=b0)
+    available = {
+        "field_ppm": measured,
+        "field_sd_ppm": noise_sd,
+        "mask": trusted,
+        "voxel_size_mm": voxel_size,
+        "b0_direction": b0,
+    }
+    method = BACKGROUND[_METHODS[int(uniform(0, len(_METHODS), generator))]]
+    local: LocalField = method.run(available)
     mask = local.mask
     wrong = (local.field_ppm - own - noise)[mask]
     field_sd = (noise_sd**2 + wrong.var() * uniform(0.6, 1.6, generator)).sqrt()

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from isdu_bids.bids.layout import log_folder
-from isdu_bids.quality.flags import flag_scan, processing_flags
-from isdu_bids.quality.segmentation import flag_segmentation
-from isdu_bids.quality.template import flag_template
-from isdu_bids.reports.methods_text import methods_text, write_citation
-from isdu_bids.reports.subject import ScanSummary, write_subject_report
-
-_SUFFIX = "_summary.json"
+from isdu_bids.bids.layout import log_folder, summary_files, summary_name
+from isdu_bids.errors import DataError
+from isdu_bids.quality.record import ScanRecord, read_record
+from isdu_bids.reports.methods_text import Pipeline, write_citation
+from isdu_bids.reports.subject import write_subject_report
 
 
 def write_reports(
@@ -28,7 +23,7 @@ def write_reports(
     command: str,
     failures: Mapping[str, str],
 ) -> list[Path]:
-    """Write the report of each subject, and the methods text of the dataset.
+    """Write the report of each subject, and the methods text of all that the folder holds.
 
     Parameters
     ----------
@@ -47,66 +42,49 @@ def write_reports(
         The pages.
     """
     pages = []
-    texts: dict[str, None] = {}  # in order, each once: scans may differ in echoes or methods
     for subject in subjects:
-        folder = log_folder(output_dir, subject)
-        found, own = read_summaries(folder)
+        found, own = read_records(output_dir, subject)
         own |= {
             name: why for name, why in failures.items() if name.split("_")[0] == f"sub-{subject}"
         }
         if not found and not own:
             continue
-        # what failed in this run must not pass for a result of it
-        found = [content for content in found if content["name"] not in own]
-        methods = [methods_text(content["sentences"]) for content in found]
-        texts |= dict.fromkeys(methods)
         pages.append(
             write_subject_report(
                 output_dir,
                 subject,
-                scans=[summary_of(content) for content in found],
+                # what failed in this run must not pass for a result of it
+                scans=[record for record in found if record.name not in own],
                 run_uuid=run_uuid,
-                methods="\n".join(dict.fromkeys(methods)),
                 about=about(command),
                 failures=own,
-                crash_files=sorted((folder / run_uuid).glob("crash-*.txt")),
+                crash_files=sorted(
+                    (log_folder(output_dir, subject) / run_uuid).glob("crash-*.txt")
+                ),
             )
         )
-    if texts:
-        write_citation(output_dir, "\n".join(texts))
+    if pipelines(output_dir):
+        write_citation(output_dir, lambda: pipelines(output_dir))
     return pages
 
 
-def read_summaries(folder: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Summaries of a subject's scans, and what is wrong with those that cannot be read."""
+def read_records(output_dir: Path, subject: str) -> tuple[list[ScanRecord], dict[str, str]]:
+    """Read the records of a subject's scans, and say why some cannot be read."""
     found, unreadable = [], {}
-    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+    for path in summary_files(output_dir, subject):
         try:
-            content = json.loads(path.read_text())
-            summary_of(content)
-            found.append(content)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            name = path.name.removesuffix(_SUFFIX)
-            unreadable[name] = f"{path} is damaged or of another version ({error}); run it again"
+            found.append(read_record(path))
+        except DataError as error:
+            unreadable[summary_name(path)] = str(error)
     return found, unreadable
 
 
-def summary_of(content: Mapping[str, Any]) -> ScanSummary:
-    """Scan summary from the JSON that `interfaces.outputs.WriteDerivatives` leaves."""
-    measures = {name: float("nan") if v is None else v for name, v in content["measures"].items()}
-    return ScanSummary(
-        name=content["name"],
-        **content["acquisition"],
-        facts=content["summary"],
-        measures=measures,
-        flags=[
-            *processing_flags(content["flags"]),
-            *flag_scan(measures),
-            *flag_segmentation(measures),
-            *flag_template(measures),
-        ],
-        regions=content.get("regions"),
-    )
+def pipelines(output_dir: Path) -> list[Pipeline]:
+    """Read what was done to the scans that the folder holds, by this run and others."""
+    folders = sorted(output_dir.glob("sub-*"))
+    subjects = [folder.name.removeprefix("sub-") for folder in folders if folder.is_dir()]
+    records = (record for subject in subjects for record in read_records(output_dir, subject)[0])
+    return list(dict.fromkeys(record.sentences for record in records))
 
 
 def about(command: str) -> dict[str, str]:

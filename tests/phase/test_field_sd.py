@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from isdu_bids.phase.combination import COMBINATION
 from isdu_bids.phase.field_sd import ERROR_PER_STEP, noise_sd
+from isdu_bids.phase.registry import COMBINATION
 
 TIMES_S = (0.004, 0.009, 0.014, 0.019)
 SHAPE = (16, 16, 16)

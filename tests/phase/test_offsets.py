@@ -3,10 +3,13 @@ import pytest
 from scipy import ndimage
 
 from isdu_bids.errors import DataError
-from isdu_bids.phase.offsets import bipolar_offset, offset_residue, phase_offset
+from isdu_bids.phase import offsets
+from isdu_bids.phase.registry import OFFSET
 from isdu_bids.phase.wrapping import wrap
 
 SIZE_MM = (2.0, 2.0, 2.0)
+phase_offset = OFFSET["monopolar"]
+bipolar_offset, offset_residue = offsets.bipolar_offset, offsets.offset_residue
 
 
 def worst(difference, mask):

@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from isdu_bids.quality.flags import flag_scan
+from isdu_bids.quality.flags import flags_of_steps, processing_flags
+from isdu_bids.quality.measures import MEASURES, flag_scan
 
 HEALTHY = {
     "brain_volume_ml": 1400.0,
@@ -54,6 +55,18 @@ def test_one_wrong_measure_raises_its_own_flag_only(measure, value, name, severi
     (flag,) = flag_scan({**HEALTHY, measure: value})
     assert (flag.name, flag.severity) == (name, severity)
     assert "{" not in flag.message
+
+
+def test_a_new_check_is_tried_here():
+    assert {measure.name for measure in MEASURES if measure.checks} == set(HEALTHY)
+
+
+def test_what_processing_met_concerns_the_maps_of_its_steps():
+    met = ["sign_turned", "preliminary_weights", "echo_missing", "something_new"]
+    assert flags_of_steps(met, ("mask", "relaxation")) == ["echo_missing", "something_new"]
+    assert flags_of_steps(met, ("phase_scaling", "inversion")) == met
+    assert [flag.severity for flag in processing_flags(met)] == ["warning"] * 4
+    assert processing_flags(met)[-1].message == "something_new"
 
 
 def test_worst_comes_first():

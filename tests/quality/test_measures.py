@@ -4,8 +4,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from isdu_bids.physics.dipole import convolve, dipole_kernel, forward_field
-from isdu_bids.quality.measures import flag_scan, measure_scan, snr
+from isdu_bids.quality.maps import ScanMaps
+from isdu_bids.quality.measures import flag_scan, measure_scan
 from isdu_bids.quality.residual import dipole_residual_percent
+from isdu_bids.quality.signal import snr
 from isdu_bids.quality.spectrum import streak_index
 
 SIZE = (1.0, 1.0, 1.5)
@@ -44,13 +46,18 @@ def scan():
         "quality": brain * 0.9,
         "magnitude": np.array(magnitude) * brain,
         "echo_times_s": echo_times_s,
-        "voxel_size_mm": SIZE,
+        "affine": np.diag([*SIZE, 1.0]),
+        "field_strength_t": 3.0,
         "b0_direction": B0,
     }
 
 
+def measured(scan):
+    return measure_scan(ScanMaps(**scan))
+
+
 def test_known_values(scan):
-    measures = measure_scan(**scan)
+    measures = measured(scan)
     brain = scan["brain_mask"]
     assert measures["brain_volume_ml"] == pytest.approx(brain.sum() * 1.5e-3)
     assert measures["eroded_coverage_fraction"] == 1
@@ -63,20 +70,18 @@ def test_known_values(scan):
 
 
 def test_all_values_are_plain_numbers(scan):
-    assert {type(value) for value in measure_scan(**scan).values()} == {float}
+    assert {type(value) for value in measured(scan).values()} == {float}
 
 
 def test_quality_is_counted_below_the_threshold(scan):
     quality = np.where(np.arange(40)[:, None, None] < 20, 0.1, 0.9) * scan["brain_mask"]
-    assert measure_scan(**{**scan, "quality": quality})["low_quality_fraction"] == pytest.approx(
-        0.5
-    )
+    assert measured({**scan, "quality": quality})["low_quality_fraction"] == pytest.approx(0.5)
 
 
 def test_air_in_the_mask_is_dark(scan):
     magnitude = scan["magnitude"].copy()
     magnitude[:, :, :, :18] *= 0.01
-    assert measure_scan(**{**scan, "magnitude": magnitude})["dark_fraction"] == pytest.approx(0.5)
+    assert measured({**scan, "magnitude": magnitude})["dark_fraction"] == pytest.approx(0.5)
 
 
 def test_snr_of_known_noise():
@@ -134,7 +139,7 @@ def test_streak_index_is_one_without_preference_and_rises_with_streaks():
 
 def test_empty_masks_give_nan_and_no_exception(scan):
     empty = np.zeros_like(scan["brain_mask"])
-    measures = measure_scan(**{**scan, "brain_mask": empty, "eroded_mask": empty})
+    measures = measured({**scan, "brain_mask": empty, "eroded_mask": empty})
     assert measures["brain_volume_ml"] == 0
     assert np.isnan(measures["chi_sd_ppm"])
     assert np.isnan(measures["dipole_residual_percent"])
@@ -144,7 +149,7 @@ def test_empty_masks_give_nan_and_no_exception(scan):
 def test_nan_in_the_map_is_counted_and_flagged(scan):
     chi = scan["chi_ppm"].copy()
     chi[20, 22, 18] = np.nan
-    measures = measure_scan(**{**scan, "chi_ppm": chi})
+    measures = measured({**scan, "chi_ppm": chi})
     assert measures["chi_nonfinite_fraction"] == pytest.approx(1 / scan["brain_mask"].sum())
     assert np.isfinite(measures["chi_sd_ppm"])
     assert "not_finite" in {flag.name for flag in flag_scan(measures)}
@@ -152,6 +157,6 @@ def test_nan_in_the_map_is_counted_and_flagged(scan):
 
 def test_a_flipped_sign_is_found(scan):
     flipped = {name: -scan[name] for name in ("chi_ppm", "local_field_ppm", "total_field_ppm")}
-    names = {flag.name for flag in flag_scan(measure_scan(**{**scan, **flipped}))}
+    names = {flag.name for flag in flag_scan(measured({**scan, **flipped}))}
     assert "flipped_sign" in names
-    assert "flipped_sign" not in {flag.name for flag in flag_scan(measure_scan(**scan))}
+    assert "flipped_sign" not in {flag.name for flag in flag_scan(measured(scan))}

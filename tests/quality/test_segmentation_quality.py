@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from isdu_bids.quality.flags import flag_scan
+from isdu_bids.quality.measures import flag_scan
 from isdu_bids.quality.segmentation import flag_segmentation, measure_segmentation
 from isdu_bids.segmentation.labels import SCORED
 

@@ -5,10 +5,12 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from isdu_bids.quality.maps import ScanMaps
 from isdu_bids.reports import figures
-from isdu_bids.reports.figures import ScanFigures, draw_figures
+from isdu_bids.reports.figures import draw_figures
 from isdu_bids.reports.mosaic import View
 from isdu_bids.reports.page import save_figure
+from isdu_bids.reports.rows import through_nuclei
 
 NAMES = [
     "desc-masks_magnitude",
@@ -26,7 +28,7 @@ def pixels(path):
         return np.asarray(picture.convert("L"), dtype=float)
 
 
-def stored_otherwise(scan: ScanFigures) -> ScanFigures:
+def stored_otherwise(scan: ScanMaps) -> ScanMaps:
     """The same head with its voxels stored in the order P, S, L."""
     changed = {}
     for field in fields(scan):
@@ -58,7 +60,7 @@ def colours(path):
 
 
 @pytest.fixture
-def labelled(head) -> ScanFigures:
+def labelled(head) -> ScanMaps:
     """Cubes of 10 x 10 x 5 voxels: a pallidum on the left, a putamen on the right."""
     labels = np.zeros(head.chi_ppm.shape, dtype=np.int16)
     labels[7:14, 18:28, 10:15] = 13
@@ -79,7 +81,8 @@ def test_regions_are_outlined_on_magnitude_and_map(labelled, tmp_path):
 @pytest.fixture
 def only_regions(monkeypatch):
     """Draw the one figure: all of them take seconds."""
-    monkeypatch.setattr(figures, "_FIGURES", {"desc-regions_dseg": figures._regions})
+    only = tuple(figure for figure in figures.FIGURES if figure.name == "desc-regions_dseg")
+    monkeypatch.setattr(figures, "FIGURES", only)
 
 
 @pytest.mark.usefixtures("only_regions")
@@ -107,7 +110,7 @@ def test_slices_are_chosen_without_nuclei_too(labelled, tmp_path, label):
 
 def test_slices_go_through_the_nuclei(labelled):
     view = View.around(labelled.brain_mask, labelled.affine)
-    for row in figures._through_nuclei(labelled.labels, view):
+    for row in through_nuclei(labelled.labels, view):
         n_tiles = np.size(row.fractions)
         for tile in np.split(view.picture(row), n_tiles, axis=1):
             assert set(np.unique(tile)) == {0, 13, 51}
@@ -161,7 +164,7 @@ def test_the_chi_window_is_fixed(head, drawn, tmp_path):
 
 
 def test_nan_is_drawn_as_nothing(head, tmp_path):
-    names = ("magnitude", "unwrapped_rad", "total_field_ppm", "local_field_ppm", "chi_ppm")
+    names = ("magnitude", "unwrapped", "total_field_ppm", "local_field_ppm", "chi_ppm")
     empty = {name: getattr(head, name) * np.nan for name in names}
     assert draw_figures(replace(head, **empty), tmp_path, "sub-01")
 
@@ -172,5 +175,5 @@ def test_empty_masks_are_drawn_as_nothing(head, tmp_path):
 
 
 def test_a_single_echo_is_drawn(head, tmp_path):
-    one = {name: getattr(head, name)[:1] for name in ("magnitude", "wrapped_rad", "unwrapped_rad")}
+    one = {name: getattr(head, name)[:1] for name in ("magnitude", "phase", "unwrapped")}
     assert draw_figures(replace(head, **one, echo_times_s=(0.02,)), tmp_path, "sub-01")

@@ -4,10 +4,10 @@ from math import nan
 import numpy as np
 import pytest
 
+from isdu_bids.quality.record import all_flags
 from isdu_bids.reports.regions import OUTLINES, regions_html
 from isdu_bids.segmentation.labels import PARC_LABELS, SYNTHSEG_LABELS, named_region
 from isdu_bids.segmentation.statistics import region_statistics
-from isdu_bids.workflows.reporting import summary_of
 
 
 def rows_of(page):
@@ -86,26 +86,7 @@ def test_outlines_hold_every_label_once():
     assert len({outline.colour for outline in OUTLINES}) == len(OUTLINES)
 
 
-def summary(**extra):
-    acquisition = {
-        "echo_times_s": [0.01],
-        "field_strength_t": 3.0,
-        "shape": [4, 10, 10],
-        "voxel_size_mm": [2.0, 2.0, 2.0],
-        "b0_direction": [0.0, 0.0, 1.0],
-    }
-    content = {"name": "sub-01", "acquisition": acquisition, "summary": {}, "flags": []}
-    return summary_of({**content, "measures": {}, **extra})
-
-
-def test_summaries_hand_on_regions_and_may_lack_them(volumes):
-    columns = table(volumes)
-    assert summary(regions=columns).regions == columns
-    assert summary().regions is None
-    assert summary(regions=None).regions is None
-
-
 def test_remarks_on_the_segmentation_are_among_the_flags():
     bad = {"region_coverage_putamen": 0.1, "region_volume_caudate_mm3": nan}
-    names = {flag[0] for flag in summary(measures=bad).flags} - {f[0] for f in summary().flags}
+    names = {flag.name for flag in all_flags([], bad)} - {flag.name for flag in all_flags([], {})}
     assert names == {"region_coverage", "region_not_measured"}

@@ -2,12 +2,16 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pytest
+import yaml
 
-from isdu_bids.reports.methods_text import methods_text
-from isdu_bids.reports.subject import ScanSummary, write_subject_report
+from isdu_bids.quality.flags import Flag
+from isdu_bids.quality.record import ScanRecord
+from isdu_bids.reports.figures import FIGURES
+from isdu_bids.reports.subject import write_subject_report
 
 SECTIONS = [
     "Summary",
@@ -23,7 +27,7 @@ SECTIONS = [
 
 
 def summary(name, **changes):
-    return ScanSummary(
+    return ScanRecord(
         name=name,
         echo_times_s=(0.005, 0.0125),
         field_strength_t=3.0,
@@ -33,6 +37,7 @@ def summary(name, **changes):
         facts={
             "phase_scaling": "rad <as stored>",
             "inversion": "isdu",
+            "inversion_reference": "10.9999/cited-elsewhere",
             "inversion_device": "cuda:0",
             "background_device": "cpu",
             "weights": "final",
@@ -43,6 +48,7 @@ def summary(name, **changes):
             "reference_n_voxels": 321,
             "inversion_parameters": {"iterations": 4},
         },
+        sentences=(("Phase was unwrapped", "10.1002/mrm.28563"),),
         measures={"chi_sd_ppm": 0.031, "streak_index": float("nan")},
         **changes,
     )
@@ -59,7 +65,6 @@ def write(output_dir, scans, drawn=(), **extra):
         "01",
         scans=scans,
         run_uuid="20261122-1",
-        methods=methods_text([("Phase was unwrapped", "10.1002/mrm.28563")]),
         about={"Command line": "isdu-bids in out participant"},
         **extra,
     )
@@ -82,6 +87,12 @@ def test_every_section_and_every_image_is_there(tmp_path, drawn):
     assert images(page) == [f"sub-01/figures/{path.name}" for path in drawn]
     for name in images(page):
         assert (tmp_path / name).is_file()
+
+
+def test_figures_name_sections_that_the_report_has():
+    outline = (files("isdu_bids") / "data/reports/subject.yml").read_text()
+    sections = {section["name"] for section in yaml.safe_load(outline)}
+    assert {figure.section for figure in FIGURES} <= sections
 
 
 def test_nothing_is_loaded_from_the_network(tmp_path, drawn):
@@ -132,10 +143,14 @@ def test_summary_tells_what_the_consensus_demands(tmp_path):
         "isdu-bids in out participant",
     ):
         assert text in page, text
+    assert "cited-elsewhere" not in page
 
 
 def test_flags_come_with_their_severity_and_nan_is_not_a_number(tmp_path):
-    flags = [("streaks", "warning", "too many streaks"), ("no_map", "error", "there is no map")]
+    flags = [
+        Flag("streaks", "warning", "too many streaks"),
+        Flag("no_map", "error", "there is no map"),
+    ]
     page = write(tmp_path, [summary("sub-01", flags=flags)])
     assert page.count('<li class="warning"><b>warning</b> too many streaks</li>') == 2
     assert '<li class="error"><b>error</b> there is no map</li>' in page
@@ -144,11 +159,23 @@ def test_flags_come_with_their_severity_and_nan_is_not_a_number(tmp_path):
     assert "No remarks" not in page
 
 
-def test_preliminary_weights_are_told(tmp_path):
-    scan = summary("sub-01")
-    assert "preliminary" not in write(tmp_path / "a", [scan])
-    preliminary = replace(scan, facts={**scan.facts, "weights": "isdu_preliminary"})
-    assert "preliminary network weights" in write(tmp_path / "b", [preliminary])
+def test_the_methods_of_all_scans_are_told_once(tmp_path):
+    other = (("Phase was not unwrapped", ""),)
+    scans = [summary("sub-01_run-1"), summary("sub-01_run-2")]
+    page = write(tmp_path / "a", scans)
+    assert page.count("Phase was unwrapped [1].") == 1
+    assert "<h4>" not in page
+    page = write(tmp_path / "b", [*scans, replace(scans[0], sentences=other)])
+    assert page.count("<h4>Pipeline ") == 2
+    assert f"<h4>Pipeline {scans[0].pipeline}</h4>" in page
+
+
+def test_further_processing_is_told(tmp_path):
+    assert "none: maps keep the voxel grid" in write(tmp_path / "a", [summary("sub-01")])
+    scan = summary("sub-01", further_processing=["the field was resampled"])
+    page = write(tmp_path / "b", [scan])
+    assert "the field was resampled" in page
+    assert "none: maps keep" not in page
 
 
 def test_errors_are_shown_and_escaped(tmp_path):
@@ -159,7 +186,7 @@ def test_errors_are_shown_and_escaped(tmp_path):
         page.count('<li class="error"><b>error</b> sub-01: field failed</li>') == 2
     )  # top and end
     assert "ValueError: &lt;nothing&gt; &amp; all" in page
-    assert headings(page, 1) == ["Summary", "Methods", "About", "Errors"]
+    assert headings(page, 1) == ["Summary", "About", "Errors"]
 
 
 def test_no_errors_is_good_news(tmp_path):
@@ -168,12 +195,10 @@ def test_no_errors_is_good_news(tmp_path):
 
 def test_a_second_run_replaces_the_first(tmp_path):
     scan = summary("sub-01")
-    write(tmp_path, [replace(scan, remarks=["first remark"])])
+    write(tmp_path, [replace(scan, flags=[Flag("x", "info", "first remark")])])
     for path in (tmp_path / "sub-01" / "figures").iterdir():
         path.rename(path)  # fragments stay
-    page = write_subject_report(
-        tmp_path, "01", scans=[scan], run_uuid="2", methods="## Methods\n\nNone.\n", about={}
-    ).read_text()
+    page = write_subject_report(tmp_path, "01", scans=[scan], run_uuid="2", about={}).read_text()
     assert "first remark" not in page
     assert sorted(p.name for p in tmp_path.iterdir()) == ["sub-01", "sub-01.html"]
 
@@ -198,8 +223,7 @@ def test_regions_are_a_section_of_scans_that_have_them(tmp_path):
     assert "+0.1239 ± 0.0100" in section
     assert headings(section, 2) == ["ses-2"]
     again = write_subject_report(
-        tmp_path, "01", scans=[scan, replace(with_regions, regions=None)], run_uuid="2",
-        methods="## Methods\n\nNone.\n", about={},
+        tmp_path, "01", scans=[scan, replace(with_regions, regions=None)], run_uuid="2", about={},
     ).read_text()  # fmt: skip
     assert "Regions" not in headings(again, 1)
     assert "Left-Pallidum" not in again

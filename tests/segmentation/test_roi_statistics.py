@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from isdu_bids.bids.outputs import _tsv
+from isdu_bids.bids.tables import tsv
 from isdu_bids.errors import DataError
 from isdu_bids.segmentation.labels import GROUPS, SYNTHSEG_LABELS
 from isdu_bids.segmentation.statistics import (
@@ -131,7 +131,7 @@ def test_region_that_is_nowhere_or_outside_the_mask(scan):
     assert (outside["n_voxels"], outside["volume_mm3"], outside["coverage"]) == (0, 2.0, 0)
     for row in (nowhere, outside):
         assert all(math.isnan(v) for k, v in row.items() if k.endswith(("_ppm", "_per_s")))
-    text = _tsv(region_statistics(**scan).table)
+    text = tsv(region_statistics(**scan).table)
     assert "nan" not in text
     assert "12\tLeft-Putamen\tL\t0\t0\tn/a\tn/a" in text
 

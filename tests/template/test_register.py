@@ -12,7 +12,8 @@ from template.synthetic import AFFINE, NAME, SHAPE, SameWorld, drawn_head, moved
 
 from isdu_bids import images
 from isdu_bids.bids.dataset import write_dataset_files
-from isdu_bids.bids.outputs import write_output
+from isdu_bids.bids.derivatives import write_output
+from isdu_bids.bids.provenance import sidecar
 from isdu_bids.bids.query import find_acquisitions
 from isdu_bids.bids.validation import find_validator, validate
 from isdu_bids.interfaces.template import RegisterTemplate, WriteTemplate
@@ -67,11 +68,11 @@ def scan_files(folder, world):
 
 def write_native(out, scan, files):
     """Native derivatives, as another step writes them before; returns its summary."""
-    for key, name in (("chi", "chi_ppm"), ("r2star", "r2star"),
-                      ("brain_mask", "brain_mask"), ("eroded_mask", "eroded_mask")):  # fmt: skip
-        volume = images.load_volume(files[name])
+    for key in ("chi_ppm", "r2star", "brain_mask", "eroded_mask"):
+        volume = images.load_volume(files[key])
         data = volume.data.astype(np.uint8) if key.endswith("mask") else volume.data
-        write_output(out, scan, key, data, volume.affine, {"Flags": ["an example"]})
+        fields = sidecar(scan, key, sources=["bids::x"], flags=["an example"])
+        write_output(out, scan, key, data, volume.affine, fields)
     summary = out / "sub-01" / "log" / "summary.json"
     summary.parent.mkdir(parents=True)
     summary.write_text("{}")

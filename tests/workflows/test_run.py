@@ -58,7 +58,14 @@ def test_golden_list(processed):
         and "desc-csf" not in path.name  # where the network finds ventricles
     }
     assert found == expected
-    assert (out / "logs" / "CITATION.md").read_text().count("doi.org") > 4
+    methods = (out / "logs" / "CITATION.md").read_text()
+    assert methods.count("doi.org") > 4
+    assert "isdu-bids 0." in methods
+    assert "with ROMEO" in methods
+    assert "SNR-weighted mean of the echoes" in methods
+    assert "isdu_k4 (preliminary weights" in methods
+    assert "Pipeline" not in methods  # two scans, one text
+    assert (out / "logs" / "CITATION.bib").read_text().count("@article{") > 4
 
 
 def test_output_passes_the_validator(processed):
@@ -100,13 +107,31 @@ def test_sidecar_says_how_the_map_was_made(processed):
     assert "ISDU-QSMNet" in sidecar["EstimationReference"]
     assert sidecar["Units"] == "ppm"
     assert sidecar["Processing"]["background"] == "jdf"
-    assert sidecar["Processing"]["relaxation"] == "arlo"
+    assert sidecar["Processing"]["offset"] == "monopolar"
+    assert "relaxation" not in sidecar["Processing"]
+    assert "preliminary_weights" in sidecar["Flags"]
+    assert sidecar["Sources"] == [
+        "bids::sub-01/fmap/sub-01_desc-local_fieldmap.nii.gz",
+        "bids::sub-01/anat/sub-01_desc-eroded_mask.nii.gz",
+    ]
     assert sidecar["Processing"]["weights_iterations"] == 4
     assert sidecar["SkullStripped"] is True
     assert sidecar["EchoTime"] == [0.005, 0.012, 0.019]
     assert sidecar["WeightsSHA256"] == load_weights().sha256
     assert "preliminary" in sidecar["WeightsDescription"]
     assert "rad" in sidecar["PhaseScaling"]
+
+
+def test_no_sidecar_leaves_a_choice_open(processed):
+    """What a run resolves is told, `auto` tells nothing; and each map has a method."""
+    images_found = 0
+    for image in (processed / "out").rglob("sub-*.nii.gz"):
+        text = image.with_name(image.name.replace(".nii.gz", ".json")).read_text()
+        assert '"auto"' not in text, image
+        summed = image.name.endswith(("T2starw.nii.gz", "_magnitude.nii.gz"))
+        assert summed or "EstimationReference" in json.loads(text), image
+        images_found += 1
+    assert images_found > 20
 
 
 def test_affines_are_those_of_the_input(processed, head_dataset):
@@ -233,6 +258,9 @@ def test_options_of_the_network(head_dataset, tmp_path):
     parameters = sidecar["Processing"]["inversion_parameters"]
     assert (parameters["grid"], parameters["precision"]) == ("aligned", "half")
     assert "other_grid_for_weights" in sidecar["Flags"]
+    assert "none: maps keep the voxel grid" not in (out / "sub-02.html").read_text()
+    assert "resampled to the network" in (out / "sub-02.html").read_text()
+    assert "it ran on the aligned grid" in (out / "logs/CITATION.md").read_text()
     report = validate(out)
     assert report is not None
     assert not report.errors

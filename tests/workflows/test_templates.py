@@ -41,7 +41,9 @@ def test_neither_a_missing_nor_a_broken_template_costs_the_map(
     assert not list(out.rglob("*space-*"))
     assert not list(out.rglob("*_xfm*"))
     summary = json.loads((out / "sub-01/log/sub-01_summary.json").read_text())
-    assert {"template_unavailable", "template_registration_failed"} <= set(summary["flags"])
-    assert "cannot be read" in summary["summary"]["template_error_PNC"]
+    names = {flag["name"] for flag in summary["flags"]}
+    assert {"template_unavailable", "template_registration_failed"} <= names
+    assert "cannot be read" in summary["facts"]["template_error_PNC"]
+    assert summary["further_processing"] == []
     assert "Avants" not in (out / "logs/CITATION.md").read_text()
     assert "the registration to a template failed" in (out / "sub-01.html").read_text()
