@@ -33,10 +33,7 @@ def noise_variance(energy: FloatArray, n_free: int, mask: BoolArray) -> FloatArr
     # Wilson-Hilferty: median of chi-squared over its degrees of freedom.
     median_of_chi2 = (1 - 2 / (9 * n_free)) ** 3
     typical = np.median(energy[mask]) / n_free / median_of_chi2 if mask.any() else 0.0
-    variance: FloatArray = (np.float32(PRIOR_RESIDUALS * typical) + energy) / (
-        PRIOR_RESIDUALS + n_free
-    )
-    return variance
+    return (np.float32(PRIOR_RESIDUALS * typical) + energy) / np.float32(PRIOR_RESIDUALS + n_free)
 
 
 def noise_sd(signal: npt.NDArray[np.complexfloating], mask: BoolArray) -> float:
