@@ -72,7 +72,8 @@ def smooth_phase(
         echo_times_s=(1.0,),
         multi_echo="individual",
     )[0]
-    at_cells, at_voxels = [], []
+    at_cells: list[sparse.csr_array] = []
+    at_voxels: list[sparse.csr_array] = []
     for axis, size in enumerate(voxel_size_mm):
         voxels = _along(np.arange(phase_rad.shape[axis]) * size, axis)
         centres = _sum_over_cells(weight * voxels, edges)[known] / mass[known]
