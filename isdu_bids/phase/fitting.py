@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from isdu_bids.echoes import MIN_OFFSET_ECHOES, need_echoes
+from isdu_bids.phase.field_sd import ERROR_PER_STEP, noise_sd, noise_variance, steepness
 from isdu_bids.phase.wrapping import BoolArray, FloatArray
 
 #: Weight of an echo in the mean of P/TE, from its magnitude and time.
@@ -25,7 +25,8 @@ class FieldFit:
     field_hz
         Frequency shift, shape ``(x, y, z)``, Hz.
     field_sd_hz
-        Its standard deviation, Hz: propagated noise, and more where the echoes disagree.
+        Its standard deviation, Hz: propagated noise, and more where the echoes disagree or the
+        field is steep.
     residual_rad
         Weighted root mean square of what the field leaves of the phases, rad.
     """
@@ -80,6 +81,15 @@ def line(
     return _fit(
         unwrapped_rad, residual, slope, lines.spread, magnitude, times, mask, n_parameters=2
     )
+
+
+def intercept(
+    unwrapped_rad: FloatArray, magnitude: FloatArray, echo_times_s: Sequence[float]
+) -> tuple[FloatArray, FloatArray]:
+    """Phase at echo time zero by the weighted line, and its inverse variance for unit noise."""
+    lines = _Lines(magnitude**2, _times(echo_times_s))
+    at_zero, _ = lines.fit(unwrapped_rad)
+    return at_zero, 1 / (1 / lines.total + lines.mean_time**2 / lines.moment)
 
 
 def complex_exponential(
@@ -138,47 +148,26 @@ def _fit(
 ) -> FieldFit:
     """Collect a fit; ``spread`` is the standard deviation of the slope for unit noise.
 
-    The noise of the signal comes from the residuals of the whole mask (their median is robust
-    against vessels), and a voxel whose own residuals are larger than that is trusted less; at worst
-    its phase is uniform noise, of standard deviation pi / sqrt(3) at the first echo.
+    The noise of the signal comes from the residuals, of one echo from its texture; steep fields add
+    an error of their own. At worst the phase is uniform noise, of standard deviation pi / sqrt(3)
+    at the first echo.
     """
     n_free = len(residual) - n_parameters
     energy = ((magnitude * residual) ** 2).sum(axis=0)
     if n_free > 0:
-        variance = energy / n_free
-        # Wilson-Hilferty: median of chi-squared over its degrees of freedom.
-        median_of_chi2 = (1 - 2 / (9 * n_free)) ** 3
-        noise = np.sqrt(np.median(variance[mask]) / median_of_chi2) if mask.any() else 0.0
-        deviation = spread * np.sqrt(np.maximum(variance, np.float32(noise**2)))
+        # without what the best slope would explain: a mean of other weights leaves more than noise
+        explained = (magnitude**2 * times * residual).sum(axis=0) ** 2
+        explained /= _nonzero((magnitude**2 * times**2).sum(axis=0))
+        noise = spread * np.sqrt(noise_variance(energy - explained, n_free, mask))
     else:
-        deviation = spread * noise_sd(magnitude[-1] * np.exp(1j * unwrapped[-1]), mask)
+        noise = spread * noise_sd(magnitude[-1] * np.exp(1j * unwrapped[-1]), mask)
+    deviation = np.hypot(noise, ERROR_PER_STEP * steepness(slope, mask))
     power = (magnitude**2).sum(axis=0)
     worst = np.pi / np.sqrt(3) / float(times.flat[0])
     deviation = np.minimum(np.where(power > 0, deviation, worst), worst)
     rms = np.sqrt(energy / _nonzero(power))
     volumes = (slope / (2 * np.pi), deviation / (2 * np.pi), rms)
     return FieldFit(*(np.where(mask, volume, 0).astype(np.float32) for volume in volumes))
-
-
-def noise_sd(signal: npt.NDArray[np.complexfloating], mask: BoolArray) -> float:
-    """Noise per channel of one complex image, from its finest diagonal texture.
-
-    The mixed difference over all three axes, scaled to keep the variance of white noise, removes
-    anatomy; 0.6745 is the median absolute value of a normal variable.
-
-    References
-    ----------
-    Donoho & Johnstone 1994, doi:10.1093/biomet/81.3.425.
-    """
-    texture, inside = signal, mask
-    for axis in range(3):
-        if signal.shape[axis] > 1:
-            texture = np.diff(texture, axis=axis) / np.sqrt(2)
-            inside = np.delete(inside, -1, axis) & np.delete(inside, 0, axis)
-    if not inside.any():
-        return 0.0
-    parts = np.concatenate([texture.real[inside], texture.imag[inside]])
-    return float(np.median(np.abs(parts)) / 0.6745)
 
 
 def _times(echo_times_s: Sequence[float]) -> FloatArray:

@@ -11,6 +11,7 @@ from isdu_bids.citations import Sentence
 from isdu_bids.echoes import check_echo_times, spacing_flags
 from isdu_bids.errors import DataError
 from isdu_bids.phase.checks import SignCheck, check_sign, repair_slice_polarity
+from isdu_bids.phase.offsets import offset_residue
 from isdu_bids.phase.registry import COMBINATION, OFFSET, UNWRAPPING, Sign
 from isdu_bids.phase.romeo import voxel_quality
 from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
@@ -132,6 +133,10 @@ def map_field(
     phase = wrap(phase - offset_rad)
     unwrapped = UNWRAPPING.run(unwrapping, {**scan, "phase_rad": phase})
     steps.append(UNWRAPPING.step("The phase was unwrapped with {}", unwrapping))
+    if offset_rad.any():
+        residue = offset_residue(unwrapped, weight, echo_times_s, mask, voxel_size_mm)
+        unwrapped, offset_rad = unwrapped - mask * residue, offset_rad + residue
+        steps.append(("What phase all echoes still shared was removed as a smooth spline", ""))
     fit = COMBINATION.run(combination, {**scan, "unwrapped_rad": unwrapped})
     if len(phase) > 1:
         steps.append(COMBINATION.step("The field was computed as the {}", combination))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
-from scipy import ndimage
 
 from isdu_bids.echoes import MIN_BIPOLAR_ECHOES, MIN_OFFSET_ECHOES, need_echoes
 from isdu_bids.errors import DataError
+from isdu_bids.phase.fitting import intercept
 from isdu_bids.phase.romeo import unwrap_romeo
+from isdu_bids.phase.smooth_phase import smooth_phase
 from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
 
 
@@ -25,14 +25,12 @@ def alternating_offset(
     echo_times_s: Sequence[float],
     mask: BoolArray,
     voxel_size_mm: Sequence[float],
-    *,
-    smoothing_mm: float,
 ) -> FloatArray:
     """Sum of `phase_offset` and the `bipolar_offset` that it leaves, for each echo."""
     rest = (magnitude, echo_times_s, mask, voxel_size_mm)
-    offset = phase_offset(phase_rad, *rest, smoothing_mm=smoothing_mm)
+    offset = phase_offset(phase_rad, *rest)
     left = wrap(phase_rad - offset)
-    return offset + bipolar_offset(left, *rest, smoothing_mm=smoothing_mm)
+    return offset + bipolar_offset(left, *rest)
 
 
 def phase_offset(
@@ -41,8 +39,6 @@ def phase_offset(
     echo_times_s: Sequence[float],
     mask: BoolArray,
     voxel_size_mm: Sequence[float],
-    *,
-    smoothing_mm: float,
 ) -> FloatArray:
     """Phase offset by MCPC-3D-S, from the first two echoes.
 
@@ -60,8 +56,6 @@ def phase_offset(
         Voxels that contribute; the smoothed offset extends beyond them.
     voxel_size_mm
         Edge lengths of a voxel in mm.
-    smoothing_mm
-        Standard deviation of the Gaussian.
 
     Returns
     -------
@@ -83,7 +77,29 @@ def phase_offset(
         multi_echo="individual",
     )[0]
     evolution = growth * np.float32(echo_times_s[0] / (echo_times_s[1] - echo_times_s[0]))
-    return _smooth(phase_rad[0] - evolution, mask * np.abs(product), voxel_size_mm, smoothing_mm)
+    return smooth_phase(phase_rad[0] - evolution, mask * np.abs(product), voxel_size_mm)
+
+
+def offset_residue(
+    unwrapped_rad: FloatArray,
+    magnitude: FloatArray,
+    echo_times_s: Sequence[float],
+    mask: BoolArray,
+    voxel_size_mm: Sequence[float],
+) -> FloatArray:
+    """Smooth phase that all echoes still share after :func:`phase_offset`, from a line per voxel.
+
+    The first two echoes know the offset less well than all of them together.
+
+    Parameters
+    ----------
+    unwrapped_rad
+        Unwrapped phase less its offset, at least two echoes.
+    magnitude, echo_times_s, mask, voxel_size_mm
+        As in :func:`phase_offset`.
+    """
+    at_zero, precision = intercept(unwrapped_rad, magnitude, echo_times_s)
+    return smooth_phase(at_zero, mask * precision, voxel_size_mm)
 
 
 def bipolar_offset(
@@ -92,8 +108,6 @@ def bipolar_offset(
     echo_times_s: Sequence[float],
     mask: BoolArray,
     voxel_size_mm: Sequence[float],
-    *,
-    smoothing_mm: float,
 ) -> FloatArray:
     r"""Phase that alternates with the readout direction, for the echoes after MCPC-3D-S.
 
@@ -107,7 +121,7 @@ def bipolar_offset(
     ----------
     phase_rad
         Wrapped phase after :func:`phase_offset` has been removed, at least three echoes.
-    magnitude, echo_times_s, mask, voxel_size_mm, smoothing_mm
+    magnitude, echo_times_s, mask, voxel_size_mm
         As in :func:`phase_offset`.
 
     Returns
@@ -137,7 +151,7 @@ def bipolar_offset(
         # Wraps of the second echo enter as 2*pi*k, which is harmless for a whole k only.
         second = _unwrap(second, magnitude, mask, te2)
     weight = mask * (1 if magnitude is None else np.abs(magnitude[:3]).prod(axis=0))
-    smooth = _smooth(phase_rad[0] + phase_rad[2] - k * second, weight, voxel_size_mm, smoothing_mm)
+    smooth = smooth_phase(phase_rad[0] + phase_rad[2] - k * second, weight, voxel_size_mm)
     alternating = _unwrap(smooth, magnitude, mask, te1) / f
     factors = np.where(np.arange(len(phase_rad)) % 2 == 0, m, m + 1).astype(np.float32)
     return factors[:, None, None, None] * alternating.astype(np.float32)
@@ -156,27 +170,3 @@ def _unwrap(
         echo_times_s=(echo_time_s,),
         multi_echo="individual",
     )[0]
-
-
-def _smooth(
-    phase_rad: FloatArray,
-    weight: npt.NDArray[np.floating],
-    voxel_size_mm: Sequence[float],
-    sigma_mm: float,
-) -> FloatArray:
-    """Gaussian mean of ``weight * exp(i * phase)``, its angle.
-
-    One pass flattens curvature, and slopes at the rim of the weights, by a tenth of a radian and
-    more. So the smooth part of what is left is added twice more (Tukey's twicing), which keeps
-    slow changes and still averages noise.
-    """
-    sigma = [sigma_mm / size for size in voxel_size_mm]
-    smooth = np.zeros_like(phase_rad)
-    for _ in range(3):
-        rest = phase_rad - smooth
-        real, imaginary = (
-            ndimage.gaussian_filter((weight * part(rest)).astype(np.float32), sigma, truncate=3)
-            for part in (np.cos, np.sin)
-        )
-        smooth = wrap(smooth + np.arctan2(imaginary, real))
-    return smooth

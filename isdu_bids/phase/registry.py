@@ -15,7 +15,6 @@ Sign = Literal["auto", "keep", "turn"]
 SIGNS: tuple[Sign, ...] = get_args(Sign)
 
 _OFFSET_INPUTS = ("phase_rad", "magnitude", "echo_times_s", "mask", "voxel_size_mm")
-_SMOOTHING = Parameter("smoothing_mm", 7.0, "width of the Gaussian mean", "mm", minimum=0)
 
 #: Each returns the phase to remove from each echo, rad.
 OFFSET = Registry(
@@ -23,10 +22,9 @@ OFFSET = Registry(
     Method(
         "monopolar",
         "isdu_bids.phase.offsets:phase_offset",
-        "MCPC-3D-S from the first two echoes",
+        "MCPC-3D-S from the first two echoes, smoothed by splines",
         "10.1002/mrm.26963",
         inputs=_OFFSET_INPUTS,
-        parameters=(_SMOOTHING,),
         min_echoes=MIN_OFFSET_ECHOES,
     ),
     Method(
@@ -35,7 +33,6 @@ OFFSET = Registry(
         "MCPC-3D-S, and the phase that alternates with the readout direction",
         "10.1002/mrm.26963 10.34726/hss.2021.43447",
         inputs=_OFFSET_INPUTS,
-        parameters=(_SMOOTHING,),
         min_echoes=MIN_BIPOLAR_ECHOES,
     ),
     auto=Method(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from math import pi
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +53,27 @@ def smooth_noise(
     noise = torch.randn((1, 1, *coarse), generator=generator, device=generator.device)
     fine = F.interpolate(noise, size=tuple(shape), mode="trilinear", align_corners=True)[0, 0]
     return fine * 1.5**1.5
+
+
+def smooth_field(
+    shape: Sequence[int],
+    voxel_size_mm: Sequence[float],
+    length_mm: float,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Like `smooth_noise`, but without kinks: for phases and gains of coils.
+
+    A random sum of cosines whose half waves are ``length_mm`` and longer.
+    """
+    coefficients_shape, waves = [], []
+    for n, size in zip(shape, voxel_size_mm, strict=True):
+        count = max(2, round(n * size / length_mm) + 1)
+        position = (torch.arange(n, device=generator.device) + 0.5) / n
+        wave = torch.cos(pi * torch.arange(count, device=generator.device)[:, None] * position)
+        coefficients_shape.append(count)
+        waves.append(wave / wave.square().mean(1).sum().sqrt())
+    coefficients = torch.randn(coefficients_shape, generator=generator, device=generator.device)
+    return torch.einsum("abc,ax,by,cz->xyz", coefficients, *waves)
 
 
 def multiscale_texture(

@@ -9,7 +9,7 @@ from math import pi
 import torch
 
 from isdu_bids.physics.dipole import forward_field
-from isdu_bids.simulation.random_fields import smooth_noise
+from isdu_bids.simulation.random_fields import smooth_field
 from isdu_bids.simulation.sampling import partial_volume
 from isdu_bids.simulation.susceptibility import brain_mask, draw_susceptibility
 from isdu_bids.simulation.tissues import (
@@ -88,8 +88,8 @@ def simulate_scan(
 
     density, r2star = signal_maps(labels, inside)
     r2star = r2star + 0.25 * _steepness(frequency_hz)
-    receive = torch.exp(0.3 * smooth_noise(labels.shape, voxel_size_mm, 90.0, generator))
-    offset_rad = 1.5 * smooth_noise(labels.shape, voxel_size_mm, 70.0, generator)
+    receive = torch.exp(0.3 * smooth_field(labels.shape, voxel_size_mm, 90.0, generator))
+    offset_rad = 1.5 * smooth_field(labels.shape, voxel_size_mm, 70.0, generator)
     echoes = []
     for time_s in echo_times_s:
         size = density * receive * torch.exp(-r2star * time_s)

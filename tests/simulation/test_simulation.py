@@ -8,7 +8,7 @@ from isdu_bids.errors import DataError
 from isdu_bids.physics.dipole import convolve
 from isdu_bids.simulation.demo_head import demo_head
 from isdu_bids.simulation.patches import PatchSettings, draw_patch, random_b0_direction
-from isdu_bids.simulation.random_fields import multiscale_texture, smooth_noise, tubes
+from isdu_bids.simulation.random_fields import multiscale_texture, smooth_field, smooth_noise, tubes
 from isdu_bids.simulation.sampling import nearest_labels, partial_volume
 from isdu_bids.simulation.scan import simulate_scan
 from isdu_bids.simulation.susceptibility import brain_mask, draw_susceptibility
@@ -47,6 +47,20 @@ def test_iron_rich_nuclei_are_paramagnetic_on_average(head):
         chi = draw_susceptibility(head, SIZE, torch.Generator().manual_seed(seed))
         values.append(float(chi[head == 13].median() - chi[head == 2].median()))
     assert 0.08 < np.mean(values) < 0.22
+
+
+def test_smooth_field_has_no_kinks(generator):
+    shape, steps = (60, 50, 40), []
+    for make in (smooth_field, smooth_noise):
+        volume = make(shape, (1, 1, 1), 15.0, generator)
+        steps.append(float(volume.diff(n=2, dim=0).abs().max() / volume.diff(dim=0).abs().max()))
+    # half waves of 15 mm bend by pi / 15 of their slope and less, up to chance; kinks by all of it
+    assert steps[0] < 0.4 < 0.7 < steps[1]
+
+
+def test_smooth_field_has_unit_size(generator):
+    square = [smooth_field((60, 50, 40), (1, 1, 1), 15.0, generator).square() for _ in range(12)]
+    assert float(torch.stack(square).mean().sqrt()) == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize("shape", [(40, 44, 36), (64, 30, 50)])
