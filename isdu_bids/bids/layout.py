@@ -27,7 +27,7 @@ def summary_path(output_dir: Path, acquisition: Acquisition) -> Path:
 
 def summary_files(output_dir: Path, subject: str) -> list[Path]:
     """Summaries of all scans of a subject that there are."""
-    return sorted(log_folder(output_dir, subject).glob(f"*{_SUMMARY}"))
+    return sorted(log_folder(output_dir, subject).glob(f"sub-*{_SUMMARY}"))
 
 
 def summary_name(path: Path) -> str:
@@ -48,7 +48,7 @@ def failure_path(output_dir: Path, name: str) -> Path:
 
 def failure_files(output_dir: Path, subject: str) -> dict[str, Path]:
     """Those of a subject that there are, by the name of the scan."""
-    found = sorted(log_folder(output_dir, subject).glob(f"*{_FAILURE}"))
+    found = sorted(log_folder(output_dir, subject).glob(f"sub-*{_FAILURE}"))
     return {path.name.removesuffix(_FAILURE): path for path in found}
 
 

@@ -171,7 +171,8 @@ def reliability(values: pd.DataFrame) -> pd.DataFrame:
         repeats = per_session if contrast == "sessions" else values
         for structure, part in repeats.groupby("structure", observed=True):
             scans = [scan.to_numpy() for _, scan in part.groupby(unit, dropna=False)["value"]]
-            if measured := intraclass_correlation(scans):
+            n_repeated = sum(len(scan) > 1 for scan in scans)
+            if n_repeated >= MIN_PARTICIPANTS and (measured := intraclass_correlation(scans)):
                 rows.append({"structure": structure, "contrast": contrast, **measured})
     return _corrected("reliability", rows)
 
@@ -187,7 +188,7 @@ def intraclass_correlation(units: list[np.ndarray]) -> dict[str, Any]:
     -------
     dict
         ``n`` units, ``estimate`` with ``low`` and ``high``, and as effect the standard deviation
-        within a unit (ppm); empty if fewer than `MIN_PARTICIPANTS` have repeats.
+        within a unit (ppm); empty if repeats do not differ.
 
     References
     ----------
@@ -195,8 +196,6 @@ def intraclass_correlation(units: list[np.ndarray]) -> dict[str, Any]:
     """
     repeated = [unit for unit in units if len(unit) > 1]
     n, sizes = len(repeated), np.array([len(unit) for unit in repeated])
-    if n < MIN_PARTICIPANTS:
-        return {}
     total, means = sizes.sum(), np.array([unit.mean() for unit in repeated])
     grand = (sizes * means).sum() / total
     between = (sizes * (means - grand) ** 2).sum() / (n - 1)

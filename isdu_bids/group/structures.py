@@ -30,6 +30,7 @@ def structure_values(regions: pd.DataFrame) -> pd.DataFrame:
     structure = rows["name"].astype(str).str.replace(r"^(Left|Right)-", "", regex=True)
     shown = [name for name in MAIN if (structure == name).any()]
     shown = shown or list(dict.fromkeys(structure))[:_MAX_OTHERS]
+    rows, structure = rows[structure.isin(shown)], structure[structure.isin(shown)]
     labels = [rows[column].astype(object) for column in ("acquisition", "reconstruction")]
     return pd.DataFrame(
         {
@@ -42,7 +43,7 @@ def structure_values(regions: pd.DataFrame) -> pd.DataFrame:
             "value": rows["chi_mean_ppm"],
             "z": rows["robust_z"],
         }
-    ).dropna(subset=["structure"])
+    )
 
 
 def protocol(acquisition: pd.Series, reconstruction: pd.Series) -> pd.Series:

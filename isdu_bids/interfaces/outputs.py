@@ -21,7 +21,8 @@ from isdu_bids import __version__, images
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.derivatives import write_outputs
 from isdu_bids.bids.layout import failure_path, figure_folder, summary_path, thumbnail_path
-from isdu_bids.bids.outputs import OUTPUTS, remove_outdated
+from isdu_bids.bids.outdated import remove_outdated
+from isdu_bids.bids.outputs import OUTPUTS
 from isdu_bids.citations import opening_sentence
 from isdu_bids.files import write_json
 from isdu_bids.geometry import voxel_size_mm

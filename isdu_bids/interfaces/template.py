@@ -19,7 +19,8 @@ from isdu_bids import images
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.derivatives import write_output
 from isdu_bids.bids.layout import figure_folder
-from isdu_bids.bids.outputs import output_path, remove_outdated, transform_path
+from isdu_bids.bids.outdated import remove_outdated
+from isdu_bids.bids.outputs import output_path, transform_path
 from isdu_bids.files import beside, read_json, write_json
 from isdu_bids.interfaces.base import Step, combined_magnitude
 from isdu_bids.quality.template import measure_template

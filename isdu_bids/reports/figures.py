@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from isdu_bids.quality.maps import MAP_NAMES, ScanMaps
-from isdu_bids.reports.mosaic import PLANES, Row, View, Volume, to_ras
+from isdu_bids.reports.mosaic import Row, View, Volume, to_ras
 from isdu_bids.reports.page import Panel, Scale, draw_contours, draw_page, save_figure
-from isdu_bids.reports.regions import NUCLEI, OUTLINES
+from isdu_bids.reports.regions import OUTLINES
+from isdu_bids.reports.rows import masked, percentile, showing, three_planes, through_nuclei
 from isdu_bids.units import ppm_to_hz
 
 #: Fixed windows, so that scans can be compared at a glance. Fields are in ppm of B0, shown in Hz.
@@ -97,7 +97,7 @@ def in_ras(scan: ScanMaps) -> ScanMaps:
 def _magnitude(scan: ScanMaps, view: View) -> Figure:
     figure, axes, rows = _first_magnitude(scan, view, f"Magnitude, {_te(scan, 0)}")
     for mask, color in ((scan.brain_mask, _BRAIN_COLOR), (scan.eroded_mask, _ERODED_COLOR)):
-        draw_contours(axes, view, _showing(mask, rows), color)
+        draw_contours(axes, view, showing(mask, rows), color)
     lines = [Line2D([], [], color=color) for color in (_BRAIN_COLOR, _ERODED_COLOR)]
     names = ["brain mask", "eroded mask, where the map is valid"]
     figure.legend(lines, names, loc="upper right", ncols=2, frameon=False, fontsize=9)
@@ -113,8 +113,8 @@ def _phase(scan: ScanMaps, view: View) -> Figure:
         at_last_te = scan.unwrapped[echo] * (last_te_s / scan.echo_times_s[echo])
         row = Row(scan.phase[echo], "axial", (0.35, 0.5, 0.65), _te(scan, echo))
         wrapped.append(row)
-        unwrapped.append(replace(row, volume=_masked(at_last_te, scan.brain_mask)))
-    window = np.pi * np.ceil(_percentile(np.abs([row.volume for row in unwrapped]), 98) / np.pi)
+        unwrapped.append(replace(row, volume=masked(at_last_te, scan.brain_mask)))
+    window = np.pi * np.ceil(percentile(np.abs([row.volume for row in unwrapped]), 98) / np.pi)
     to_last_te = f"rad, scaled to TE = {last_te_s * 1e3:.4g} ms"
     figure, _ = draw_page(
         view,
@@ -125,7 +125,7 @@ def _phase(scan: ScanMaps, view: View) -> Figure:
 
 
 def _quality(scan: ScanMaps, view: View) -> Figure:
-    rows = _three_planes(_masked(scan.quality, scan.brain_mask), view)
+    rows = three_planes(masked(scan.quality, scan.brain_mask), view)
     scale = Scale("1 is best", 0.0, 1.0, "viridis", "white")
     return draw_page(view, Panel("Phase quality", rows, scale))[0]
 
@@ -135,12 +135,12 @@ def _field(
 ) -> Figure:
     window_hz = ppm_to_hz(window_ppm, scan.field_strength_t)
     scale = Scale(f"Hz (±{window_ppm} ppm of B0)", -window_hz, window_hz, "RdBu_r", "white")
-    field_hz = _masked(ppm_to_hz(field_ppm, scan.field_strength_t), mask)
-    return draw_page(view, Panel(title, _three_planes(field_hz, view), scale))[0]
+    field_hz = masked(ppm_to_hz(field_ppm, scan.field_strength_t), mask)
+    return draw_page(view, Panel(title, three_planes(field_hz, view), scale))[0]
 
 
 def _total_field(scan: ScanMaps, view: View) -> Figure:
-    offset_ppm = _percentile(_masked(scan.total_field_ppm, scan.brain_mask), 50)
+    offset_ppm = percentile(masked(scan.total_field_ppm, scan.brain_mask), 50)
     offset_hz = ppm_to_hz(offset_ppm, scan.field_strength_t)
     title = f"Total field, less its median in the brain ({offset_hz:.1f} Hz)"
     centred = scan.total_field_ppm - offset_ppm
@@ -153,13 +153,13 @@ def _local_field(scan: ScanMaps, view: View) -> Figure:
 
 
 def _chi(scan: ScanMaps, view: View) -> Figure:
-    rows = _three_planes(_masked(scan.chi_ppm, scan.eroded_mask), view)
+    rows = three_planes(masked(scan.chi_ppm, scan.eroded_mask), view)
     scale = Scale("ppm", -CHI_WINDOW_PPM, CHI_WINDOW_PPM)
     return draw_page(view, Panel("Magnetic susceptibility", rows, scale))[0]
 
 
-def _histogram(scan: ScanMaps, view: View) -> Figure:
-    values = _masked(scan.chi_ppm, scan.eroded_mask)
+def _histogram(scan: ScanMaps, _: View) -> Figure:
+    values = masked(scan.chi_ppm, scan.eroded_mask)
     values = values[np.isfinite(values)]
     limits = (-HISTOGRAM_LIMIT_PPM, HISTOGRAM_LIMIT_PPM)
     figure = Figure(figsize=(11, 3.6), layout="constrained")
@@ -179,21 +179,21 @@ def _histogram(scan: ScanMaps, view: View) -> Figure:
 
 def _regions(scan: ScanMaps, view: View) -> Figure:
     assert scan.labels is not None
-    rows = _through_nuclei(scan.labels, view)
+    rows = through_nuclei(scan.labels, view)
     combined = np.sqrt(np.mean(scan.magnitude**2, axis=0))
-    relative = combined / _percentile(combined[view.box], 99.5)
-    chi = _masked(scan.chi_ppm, scan.eroded_mask)
+    relative = combined / percentile(combined[view.box], 99.5)
+    chi = masked(scan.chi_ppm, scan.eroded_mask)
     figure, both_axes = draw_page(
         view,
-        Panel("Regions on the magnitude", _showing(relative, rows), Scale("", 0.0, 1.0)),
+        Panel("Regions on the magnitude", showing(relative, rows), Scale("", 0.0, 1.0)),
         Panel(
             "Regions on the susceptibility",
-            _showing(chi, rows),
+            showing(chi, rows),
             Scale("ppm", -CHI_WINDOW_PPM, CHI_WINDOW_PPM),
         ),
     )
     for outline in OUTLINES:
-        inside = _showing(np.isin(scan.labels, outline.labels), rows)
+        inside = showing(np.isin(scan.labels, outline.labels), rows)
         for axes in both_axes:
             draw_contours(axes, view, inside, outline.colour)
     lines = [Line2D([], [], color=outline.colour, label=outline.name) for outline in OUTLINES]
@@ -203,57 +203,11 @@ def _regions(scan: ScanMaps, view: View) -> Figure:
 
 def _first_magnitude(scan: ScanMaps, view: View, title: str) -> tuple[Figure, Axes, list[Row]]:
     magnitude = scan.magnitude[0]
-    relative = magnitude / _percentile(magnitude[view.box], 99.5)
-    rows = _three_planes(relative, view)
+    relative = magnitude / percentile(magnitude[view.box], 99.5)
+    rows = three_planes(relative, view)
     scale = Scale("relative to the 99.5th percentile", 0.0, 1.0)
     figure, (axes,) = draw_page(view, Panel(title, rows, scale))
     return figure, axes, rows
-
-
-def _three_planes(volume: Volume, view: View) -> list[Row]:
-    """Two axial rows from the bottom up, a coronal and a sagittal one, all about equally wide."""
-    n_across = 7
-    axial_width, _ = view.size_mm("axial")
-    sagittal_width, _ = view.size_mm("sagittal")
-    n_sagittal = max(1, int(n_across * axial_width / sagittal_width))
-    axial = np.linspace(0.15, 0.9, 2 * n_across)
-    return [
-        Row(volume, "axial", axial[:n_across]),
-        Row(volume, "axial", axial[n_across:]),
-        Row(volume, "coronal", np.linspace(0.15, 0.85, n_across)),
-        Row(volume, "sagittal", np.linspace(0.2, 0.8, n_sagittal)),
-    ]
-
-
-def _through_nuclei(labels: Volume, view: View) -> list[Row]:
-    """Two axial and two coronal rows through the deep nuclei; near the middle without any."""
-    shown = labels[view.box]
-    nuclei = np.nonzero(np.isin(shown, [label for n in NUCLEI for label in n.labels]))
-    rows = []
-    for plane in ("axial", "coronal"):
-        axis, *_ = PLANES[plane]
-        first, last = (0.3, 0.7)
-        if nuclei[axis].size:
-            ends = np.percentile(nuclei[axis], (15, 90))  # beyond are tips and stray voxels
-            first, last = ends / max(shown.shape[axis] - 1, 1)
-        fractions = np.linspace(first, last, 4)
-        rows += [Row(labels, plane, fractions[:2]), Row(labels, plane, fractions[2:])]
-    return rows
-
-
-def _showing(volume: Volume, rows: Sequence[Row]) -> list[Row]:
-    return [replace(row, volume=volume) for row in rows]
-
-
-def _masked(volume: Volume, mask: Volume) -> Volume:
-    return np.where(mask.astype(bool), volume, np.nan)
-
-
-def _percentile(values: npt.ArrayLike, percent: float) -> float:
-    """Percentile of the finite values; 1 if there are none, or if it is 0, so that scales exist."""
-    array = np.asarray(values)
-    finite = array[np.isfinite(array)]
-    return (float(np.percentile(finite, percent)) if finite.size else 0.0) or 1.0
 
 
 def _te(scan: ScanMaps, echo: int) -> str:

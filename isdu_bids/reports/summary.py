@@ -36,7 +36,11 @@ def summary_html(scan: ScanRecord, selection: str) -> str:
     ----------
     QSM Consensus Organization Committee 2024, Table 5, doi:10.1002/mrm.30006.
     """
-    facts = dict(scan.facts)
+    facts = {
+        name: value
+        for name, value in scan.facts.items()
+        if not (name.endswith("_reference") and isinstance(value, str))  # cited under Methods
+    }
     reference = [facts.pop(name, None) for name in _REFERENCE_FACTS]
     processing = {label: facts.pop(name) for name, label in _labelled(facts)}
     processing |= {name.replace("_", " ").capitalize(): value for name, value in facts.items()}

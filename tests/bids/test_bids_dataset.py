@@ -2,12 +2,13 @@ import json
 import logging
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
 
 import pytest
 from skeleton import make_dataset, write_json
 
 from isdu_bids.bids import validation
-from isdu_bids.bids.dataset import guard_output, write_dataset_files
+from isdu_bids.bids.dataset import generated_by, guard_output, write_dataset_files
 from isdu_bids.errors import OutputError, UsageError, ValidationError
 
 
@@ -174,3 +175,28 @@ def test_the_output_folder_is_no_source_of_masks_and_labels(tmp_path):
     with pytest.raises(UsageError, match="--derivatives"):
         guard_output(raw, output, derivatives=[tmp_path / "x" / ".." / "out"])
     guard_output(raw, output, derivatives=[tmp_path / "labels"])
+
+
+def test_the_container_is_told_where_there_is_one(raw, monkeypatch):
+    out = raw.parent / "out"
+    for name in ("ISDU_BIDS_CONTAINER_TYPE", "ISDU_BIDS_CONTAINER_TAG"):
+        monkeypatch.delenv(name, raising=False)
+    write_dataset_files(out, raw)
+    path = out / "dataset_description.json"
+    (program,) = json.loads(path.read_text())["GeneratedBy"]
+    assert "Container" not in program
+    monkeypatch.setenv("ISDU_BIDS_CONTAINER_TYPE", "docker")
+    monkeypatch.setenv("ISDU_BIDS_CONTAINER_TAG", "isdu-bids:9.8")
+    write_dataset_files(out, raw)
+    (program,) = json.loads(path.read_text())["GeneratedBy"]
+    assert program["Container"] == {"Type": "docker", "Tag": "isdu-bids:9.8"}
+    report = validation.validate(out)
+    assert report is None or report.errors == ()
+
+
+def test_the_address_of_the_code_is_that_of_the_package(raw, monkeypatch):
+    package = Message()
+    package["Project-URL"] = "Issues, https://example.org/issues"
+    package["Project-URL"] = "Repository, https://example.org/code"
+    monkeypatch.setattr("isdu_bids.bids.dataset.metadata", lambda name: package)
+    assert generated_by({})["CodeURL"] == "https://example.org/code"

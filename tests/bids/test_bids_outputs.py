@@ -13,13 +13,13 @@ from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.dataset import write_dataset_files
 from isdu_bids.bids.derivatives import write_file, write_output, write_outputs
 from isdu_bids.bids.names import parse_name
+from isdu_bids.bids.outdated import remove_outdated
 from isdu_bids.bids.outputs import (
     OUTPUTS,
     RAW_MAGNITUDE,
     RAW_PHASE,
     field_names_clash,
     output_path,
-    remove_outdated,
     transform_path,
 )
 from isdu_bids.bids.provenance import raw_uri, sidecar

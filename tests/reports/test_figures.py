@@ -10,6 +10,7 @@ from isdu_bids.reports import figures
 from isdu_bids.reports.figures import draw_figures
 from isdu_bids.reports.mosaic import View
 from isdu_bids.reports.page import save_figure
+from isdu_bids.reports.rows import through_nuclei
 
 NAMES = [
     "desc-masks_magnitude",
@@ -109,7 +110,7 @@ def test_slices_are_chosen_without_nuclei_too(labelled, tmp_path, label):
 
 def test_slices_go_through_the_nuclei(labelled):
     view = View.around(labelled.brain_mask, labelled.affine)
-    for row in figures._through_nuclei(labelled.labels, view):
+    for row in through_nuclei(labelled.labels, view):
         n_tiles = np.size(row.fractions)
         for tile in np.split(view.picture(row), n_tiles, axis=1):
             assert set(np.unique(tile)) == {0, 13, 51}

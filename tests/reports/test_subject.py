@@ -2,12 +2,15 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pytest
+import yaml
 
 from isdu_bids.quality.flags import Flag
 from isdu_bids.quality.record import ScanRecord
+from isdu_bids.reports.figures import FIGURES
 from isdu_bids.reports.subject import write_subject_report
 
 SECTIONS = [
@@ -34,6 +37,7 @@ def summary(name, **changes):
         facts={
             "phase_scaling": "rad <as stored>",
             "inversion": "isdu",
+            "inversion_reference": "10.9999/cited-elsewhere",
             "inversion_device": "cuda:0",
             "background_device": "cpu",
             "weights": "final",
@@ -85,6 +89,12 @@ def test_every_section_and_every_image_is_there(tmp_path, drawn):
         assert (tmp_path / name).is_file()
 
 
+def test_figures_name_sections_that_the_report_has():
+    outline = (files("isdu_bids") / "data/reports/subject.yml").read_text()
+    sections = {section["name"] for section in yaml.safe_load(outline)}
+    assert {figure.section for figure in FIGURES} <= sections
+
+
 def test_nothing_is_loaded_from_the_network(tmp_path, drawn):
     page = write(tmp_path, [summary("sub-01")], drawn)
     assert not re.search(r'(?:src|data)\s*=\s*"(?:https?:)?//', page)
@@ -133,6 +143,7 @@ def test_summary_tells_what_the_consensus_demands(tmp_path):
         "isdu-bids in out participant",
     ):
         assert text in page, text
+    assert "cited-elsewhere" not in page
 
 
 def test_flags_come_with_their_severity_and_nan_is_not_a_number(tmp_path):
