@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,7 +195,18 @@ def _describe_scan() -> Dictionary:
 
 
 def _describe_measure(name: str) -> dict[str, Any]:
-    words, _, unit = name.rpartition("_")
-    plain = (words if unit in _UNITS else name).replace("_", " ")
-    units: Mapping[str, Any] = {"Units": _UNITS[unit]} if unit in _UNITS else {}
-    return {"Description": f"Quality measure: {plain}", **units}
+    words, units = measure_words(name)
+    return {"Description": f"Quality measure: {words}", **({"Units": units} if units else {})}
+
+
+def measure_words(name: str) -> tuple[str, str]:
+    """Words and unit of a measure's name.
+
+    Examples
+    --------
+    >>> measure_words("brain_volume_ml"), measure_words("streak_index")
+    (('brain volume', 'ml'), ('streak index', ''))
+    """
+    start, _, end = name.rpartition("_")
+    words = start if end in _UNITS else name
+    return words.replace("_", " "), _UNITS.get(end, "")

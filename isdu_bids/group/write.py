@@ -155,7 +155,10 @@ def _measures(quality: pd.DataFrame) -> pd.DataFrame:
     long = numbers.assign(scan=quality["scan"]).melt(
         "scan", var_name="measure", value_name="value"
     ).dropna()  # fmt: skip
-    return long.assign(is_outlier=scores(long["value"], [long["measure"]]).abs() > LIMIT)
+    named = {name: tables.measure_words(str(name)) for name in numbers}
+    words = {name: f"{text} ({unit})" if unit else text for name, (text, unit) in named.items()}
+    outlying = scores(long["value"], [long["measure"]]).abs() > LIMIT
+    return long.assign(measure=long["measure"].map(words), is_outlier=outlying)
 
 
 def _not_counted(regions: pd.DataFrame) -> str:

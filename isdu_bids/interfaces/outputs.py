@@ -142,8 +142,14 @@ class DrawFigures(Step):
         folder = figure_folder(Path(inputs.output_dir), inputs.acquisition)
         maps, name = _scan_maps(inputs), inputs.acquisition.name
         drawn = draw_figures(maps, folder, name)
-        thumbnail = thumbnail_path(Path(inputs.output_dir), name)
-        write_thumbnail(thumbnail, maps.chi_ppm, maps.eroded_mask, maps.affine, maps.brain_mask)
+        write_thumbnail(
+            thumbnail_path(Path(inputs.output_dir), name),
+            maps.chi_ppm,
+            maps.eroded_mask,
+            maps.affine,
+            brain=maps.brain_mask,
+            labels=maps.labels,
+        )
         remove_other_figures(folder, inputs.acquisition.name, inputs.templates)
         self._results["figures"] = [str(path) for path in drawn]
         return runtime

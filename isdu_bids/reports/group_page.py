@@ -9,6 +9,7 @@ from functools import partial
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
@@ -17,8 +18,9 @@ from isdu_bids.reports.group_strips import Axis, Strip, strip, strips
 _MAX_OUTLIERS = 100
 #: Structures for which age, sex and group are drawn.
 _DRAWN = 6
+#: Measures that differ by less, absolutely or relatively, do so by rounding.
+_SAME = 1e-6
 _PANEL_PX = (300, 170)
-_ENTITY_COLUMNS = ("session_id", "acquisition", "run")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class GroupPage:
     flags
         ``scan``, ``severity``, ``flag``, ``message``.
     measures
-        ``scan``, ``measure``, ``value``, ``is_outlier``.
+        ``scan``, ``measure`` (in words, with its unit), ``value``, ``is_outlier``.
     methods
         Columns of ``quality`` that say how scans were processed.
     protocols
@@ -259,9 +261,9 @@ def _quality(page: GroupPage) -> list[Strip]:
     """Distribution of each measure on an axis of its own, those that vary."""
     found = []
     for measure, part in page.measures.groupby("measure", sort=False):
-        axis = Axis.around([part["value"].to_numpy(float)], 4)
-        if part["value"].nunique() > 1:
-            found.append(strip(part, axis, page.links, str(measure).replace("_", " ")))
+        values = part["value"].to_numpy(float)
+        if np.ptp(values) > _SAME * max(1.0, np.abs(values).max()):
+            found.append(strip(part, Axis.around([values], 4), page.links, str(measure)))
     return found
 
 

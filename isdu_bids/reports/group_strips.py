@@ -19,6 +19,7 @@ Values = npt.NDArray[np.float64]
 
 #: Up to so many values each is a dot; of more only outliers are, and a curve shows the others.
 _MAX_DOTS = 60
+_MIN_FOR_BOX = 5
 _MIN_FOR_CURVE = 10
 _CURVE_POINTS = 60
 
@@ -66,14 +67,16 @@ class Dot:
 
 @dataclass(frozen=True)
 class Strip:
-    """One distribution: box from quartile to quartile, whiskers to 5 and 95 %, curve and dots."""
+    """One distribution: median, dots, curve, and spans: a ``box`` and a ``whisker``.
+
+    Boxes go from quartile to quartile, whiskers from 5 to 95 %; few values have neither.
+    """
 
     name: str
     side: str
     n: int
     median: float
-    quartiles: tuple[float, float]
-    whiskers: tuple[float, float]
+    spans: tuple[tuple[str, tuple[float, float]], ...]
     axis: Axis
     curve: str
     dots: tuple[Dot, ...]
@@ -107,10 +110,8 @@ def strip(
         )
         for i, (scan, value, is_outlier) in enumerate(rows)
     ]
-    return Strip(
-        name, side, len(values), p50, (p25, p75), (p05, p95), axis, _curve(values, axis),
-        tuple(dots),
-    )  # fmt: skip
+    spans = (("whisker", (p05, p95)), ("box", (p25, p75))) if len(values) >= _MIN_FOR_BOX else ()
+    return Strip(name, side, len(values), p50, spans, axis, _curve(values, axis), tuple(dots))
 
 
 def strips(table: pd.DataFrame, by: list[str], axis: Axis, links: Mapping[str, str]) -> list[Strip]:

@@ -10,19 +10,27 @@ from PIL import Image
 
 from isdu_bids.files import replacing
 from isdu_bids.reports.figures import CHI_WINDOW_PPM
-from isdu_bids.reports.mosaic import Row, View, Volume, to_ras
+from isdu_bids.reports.mosaic import PLANES, Row, View, Volume, to_ras
 
 #: Every thumbnail has this width and height, so that they can be compared at a glance.
 SIZE_PX = (232, 128)
 _MM_PER_PX = 1.6
-#: The basal ganglia, and a sagittal plane that misses the midline.
-_SLICES = (("axial", 0.45), ("sagittal", 0.6))
+#: Planes, and where they lie in the box of the brain unless the pallidum is labelled.
+_PLANES = {"axial": 0.5, "sagittal": 0.6}
+_RIGHT_PALLIDUM = 52
 
 
 def write_thumbnail(
-    path: Path, chi_ppm: Volume, mask: Volume, affine: npt.ArrayLike, brain: Volume
+    path: Path,
+    chi_ppm: Volume,
+    mask: Volume,
+    affine: npt.ArrayLike,
+    brain: Volume,
+    labels: Volume | None = None,
 ) -> Path:
     """Write an axial and a sagittal slice side by side, at one scale and in a fixed window.
+
+    They cut the right pallidum, or a likely place of it.
 
     Parameters
     ----------
@@ -34,21 +42,39 @@ def write_thumbnail(
         Voxel to world.
     brain
         Mask whose box decides where the slices lie, so that an eroded rim does not move them.
+    labels
+        FreeSurfer's.
     """
     shown, ras_affine = to_ras(np.where(mask > 0, chi_ppm, np.nan), affine)
     view = View.around(to_ras(brain, affine)[0], ras_affine)
+    fractions = dict(_PLANES)
+    if labels is not None:
+        fractions |= _through_pallidum(to_ras(labels, affine)[0], view)
     canvas = Image.new("L", SIZE_PX)
-    widths = [view.size_mm(plane)[0] for plane, _ in _SLICES]
-    left = (SIZE_PX[0] - sum(widths) / _MM_PER_PX) / 2
-    for (plane, fraction), width in zip(_SLICES, widths, strict=True):
+    left = (SIZE_PX[0] - sum(_size_px(view, plane)[0] for plane in _PLANES)) // 2
+    for plane, fraction in fractions.items():
         grey = _grey(view.picture(Row(shown, plane, (fraction,))))
-        size = [round(length / _MM_PER_PX) for length in view.size_mm(plane)]
-        tile = Image.fromarray(grey[::-1]).resize((size[0], size[1]), Image.Resampling.BILINEAR)
-        canvas.paste(tile, (round(left), (SIZE_PX[1] - size[1]) // 2))
-        left += width / _MM_PER_PX
+        width, height = _size_px(view, plane)
+        tile = Image.fromarray(grey[::-1]).resize((width, height), Image.Resampling.BILINEAR)
+        canvas.paste(tile, (left, (SIZE_PX[1] - height) // 2))
+        left += width
     with replacing(path) as partial:
         canvas.save(partial, quality=80)
     return path
+
+
+def _through_pallidum(labels: Volume, view: View) -> dict[str, float]:
+    places = np.argwhere(labels[view.box] == _RIGHT_PALLIDUM)
+    if not len(places):
+        return {}
+    axes = {plane: PLANES[plane][0] for plane in _PLANES}
+    extent = [cut.stop - cut.start - 1 for cut in view.box]
+    return {plane: float(places[:, axis].mean()) / extent[axis] for plane, axis in axes.items()}
+
+
+def _size_px(view: View, plane: str) -> tuple[int, int]:
+    width, height = view.size_mm(plane)
+    return round(width / _MM_PER_PX), round(height / _MM_PER_PX)
 
 
 def _grey(chi_ppm: Volume) -> npt.NDArray[np.uint8]:

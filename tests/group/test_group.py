@@ -236,7 +236,7 @@ def test_scans_that_were_processed_differently_are_told(tmp_path):
     page = (tmp_path / "group.html").read_text()
     assert "Scans were not processed alike" in page
     assert "Inversion differs" in page
-    assert "isdu (1 scans); tkd (1 scans)" in page
+    assert "isdu (1 scan); tkd (1 scan)" in page
 
 
 def test_scans_without_regions_have_a_page(tmp_path):

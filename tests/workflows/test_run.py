@@ -182,7 +182,9 @@ def test_rerun_recomputes_nothing_and_restores_lost_files(processed, head_datase
     lost.unlink()
     thumbnail = thumbnail_path(processed / "out", "sub-01")
     thumbnail.unlink()
-    failure = write_text(failure_path(processed / "out", "sub-01"), '{"reason": "of an earlier run"}')
+    failure = write_text(
+        failure_path(processed / "out", "sub-01"), '{"reason": "of an earlier run"}'
+    )
     code = app.main(
         [str(head_dataset), str(processed / "out"), "participant", "-w", str(processed / "work"),
          "--skip-bids-validation", "--segmentation", "small"]
