@@ -60,13 +60,14 @@ def nrmse_percent(field: torch.Tensor, truth: torch.Tensor, where: torch.Tensor)
 def remove(name: str, head: Head, field_sd_ppm: torch.Tensor | None = None) -> LocalField:
     """Uncertain voxels are excluded, but for ``jdf``, which takes them as uncertain."""
     certain = True if field_sd_ppm is None or name == "jdf" else field_sd_ppm < MARKED_PPM
-    return BACKGROUND[name](
-        head.total_ppm,
-        head.mask & certain,
-        voxel_size_mm=head.voxel_size_mm,
-        b0_direction=head.b0_direction,
-        field_sd_ppm=field_sd_ppm,
-    )
+    inputs = {
+        "field_ppm": head.total_ppm,
+        "mask": head.mask & certain,
+        "voxel_size_mm": head.voxel_size_mm,
+        "b0_direction": head.b0_direction,
+        "field_sd_ppm": field_sd_ppm,
+    }
+    return BACKGROUND[name].run(inputs)
 
 
 def corrupted(head: Head) -> tuple[Head, torch.Tensor]:

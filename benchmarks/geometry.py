@@ -19,7 +19,8 @@ from scipy.ndimage import affine_transform, gaussian_filter
 
 from isdu_bids import images
 from isdu_bids.evaluation.metrics import nrmse_percent
-from isdu_bids.networks.inference import auto_grid, isdu
+from isdu_bids.networks.inference import auto_grid
+from isdu_bids.networks.registry import ISDU
 from isdu_bids.networks.weights import load_weights
 from isdu_bids.physics.dipole import forward_field
 from isdu_bids.simulation.sampling import nearest_labels
@@ -51,7 +52,7 @@ def main() -> None:
                 for weights in networks:
                     for policy in POLICIES:
                         if policy == "native" or not same_as_native(policy, size, tilt):
-                            chi = isdu(
+                            chi = ISDU(
                                 field,
                                 mask,
                                 weights=weights,

@@ -26,7 +26,7 @@ import torch
 
 from isdu_bids import images
 from isdu_bids.evaluation.metrics import nrmse_percent
-from isdu_bids.networks.inference import isdu
+from isdu_bids.networks.registry import ISDU
 from isdu_bids.networks.unrolled import ISDUQSMNet
 from isdu_bids.networks.weights import load_weights
 from isdu_bids.physics.dipole import dipole_kernel, forward_field
@@ -107,7 +107,7 @@ def run(options: argparse.Namespace) -> None:
         if settings is None:
             chi = public_way(weights.network.to(options.device), field, mask)
         else:
-            chi = isdu(field, mask, weights=weights, **GEOMETRY, **settings)
+            chi = ISDU(field, mask, weights=weights, **GEOMETRY, **settings)
         chi = chi.cpu()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     np.save(options.folder / "chi.npy", chi.numpy())

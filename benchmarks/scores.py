@@ -25,7 +25,7 @@ from isdu_bids.evaluation.registry import FAMILIES
 from isdu_bids.evaluation.tables import SCORE_COLUMNS, method_by_metric, summarise, to_markdown
 from isdu_bids.images import load_labels
 from isdu_bids.inversion.registry import INVERSION
-from isdu_bids.networks.choices import PRECISIONS
+from isdu_bids.networks.registry import PRECISIONS
 from isdu_bids.networks.weights import load_weights
 from isdu_bids.physics.dipole import forward_field
 from isdu_bids.physics.padding import mask_box
@@ -116,7 +116,8 @@ def main() -> None:
             for method, invert in methods.items():
                 chi = invert(case.field_ppm, case.mask).numpy()
                 for family in options.families:
-                    scores = FAMILIES[family](chi, case.chi_ppm.numpy(), case.mask.numpy(), None)
+                    truth, mask = case.chi_ppm.numpy(), case.mask.numpy()
+                    scores = FAMILIES[family](chi, truth, mask)
                     rows += [
                         (case.dataset, case.name, method, family, *item) for item in scores.items()
                     ]

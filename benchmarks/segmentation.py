@@ -23,8 +23,8 @@ from isdu_bids.cli.train import load_head
 from isdu_bids.evaluation.metrics import dice
 from isdu_bids.evaluation.tables import to_markdown
 from isdu_bids.physics.padding import mask_box
-from isdu_bids.segmentation.choose import load_network
 from isdu_bids.segmentation.labels import SYNTHSEG_LABELS, label_name
+from isdu_bids.segmentation.registry import SEGMENTATION
 from isdu_bids.segmentation.segment import segment
 from isdu_bids.simulation.contrasts import paint_gradient_echo, regions_of
 from isdu_bids.simulation.random_fields import derived_generator, smooth_noise
@@ -61,11 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("heads", type=Path, nargs="+")
-    parser.add_argument("--network", default="small")
-    parser.add_argument("--synthseg-weights", type=Path)
+    parser.add_argument("--network", type=SEGMENTATION.parse, default="small")
     parser.add_argument("--no-flip", action="store_true")
     options = parser.parse_args(arguments)
-    network = load_network(options.network, options.synthseg_weights).network
+    method = SEGMENTATION[options.network.name]
+    network = method(**method.located(options.network.parameters)).network
     rows: dict[str, dict[str, list[float]]] = {}
     for case in CASES:
         for number, file in enumerate(options.heads):

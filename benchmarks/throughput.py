@@ -12,17 +12,17 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from isdu_bids.cli.train import load_head
-from isdu_bids.networks.unrolled import Architecture
 from isdu_bids.simulation.demo_head import demo_head
-from isdu_bids.simulation.patches import PatchSettings, draw_patch
-from isdu_bids.training.config import TrainingConfig, load_config
+from isdu_bids.training.inversion import Inversion
 from isdu_bids.training.state import TrainingState
-from isdu_bids.training.trainer import new_network, training_step
+from isdu_bids.training.tasks import load_task
+from isdu_bids.training.trainer import training_step
 
 
 def per_second(work: Callable[[], object], n: int, device: str) -> float:
@@ -48,36 +48,29 @@ def main() -> None:
     parser.add_argument("--patches", type=int, default=20)
     parser.add_argument("--size", type=int, help="of a patch")
     options = parser.parse_args()
-    default = TrainingConfig(Architecture(), PatchSettings())
-    config = load_config(options.config) if options.config else default
-    if not isinstance(config.patches, PatchSettings):
-        parser.error("give a configuration with sampling = 'random'")
+    task = load_task(options.config) if options.config else Inversion()
+    if not (isinstance(task, Inversion) and task.sampling == "random"):
+        parser.error("give a recipe with sampling = 'random'")
+    task = replace(task, reuse=1)
     if options.size:
-        config = replace(config, patches=replace(config.patches, size=options.size))
-    settings = config.patches
+        task = replace(task, patches=replace(task.patches, size=options.size))
     head = (
         load_head(options.heads[0])
         if options.heads
         else demo_head((168, 204, 186), (1.0, 1.0, 1.0), torch.Generator().manual_seed(0))
     )
-    print(f"patches of {settings.size} voxels, batches of {config.batch_size}")
+    print(f"patches of {task.patches.size} voxels, batches of {task.batch_size}")
     print("device  threads  simulated/s  trained/s  both/s")
+    n = max(1, options.patches // task.batch_size)
     for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
-        labels = head.to(device)
-        state = TrainingState.new(config, new_network(config, device, None), device)
-
-        def draw(labels=labels, state=state):
-            batch = range(config.batch_size)
-            return [draw_patch(labels, state.generator, settings) for _ in batch]
-
-        batch = draw()
-
-        def step(state=state, batch=batch):
-            training_step(state, config, batch)
-
-        n = max(1, options.patches // config.batch_size)
-        simulated = config.batch_size * per_second(draw, n, device)
-        trained = config.batch_size * per_second(step, n, device)
+        state = TrainingState.new(task, device)
+        draw = task.training_batches([head], Path(), device)
+        batch = draw(0, state.generator)
+        simulate = partial(draw, 0, state.generator)
+        learn = partial(training_step, task, state, batch)
+        simulated, trained = (
+            task.batch_size * per_second(work, n, device) for work in (simulate, learn)
+        )
         both = 1 / (1 / simulated + 1 / trained)
         threads = torch.get_num_threads()
         print(f"{device:6s}  {threads:7d}  {simulated:11.2f}  {trained:9.2f}  {both:6.2f}")

@@ -53,7 +53,10 @@ def main() -> None:
         for name, method in methods.items():
             found = method(noisy, inside, **geometry)[inside].numpy()
             noise_sd = torch.full(inside.shape, NOISE_PPM)
-            sd = standard_deviation(method, noisy, inside, field_sd_ppm=noise_sd, **geometry)
+            inputs = {"field_ppm": noisy, "mask": inside, **geometry}
+            sd = standard_deviation(
+                lambda given, method=method: method(**given), inputs, field_sd_ppm=noise_sd
+            )
             sd = sd[inside].numpy()
             truth = chi.data[inside.numpy()]
             error = np.abs((found - found.mean()) - (truth - truth.mean()))

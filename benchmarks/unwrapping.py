@@ -18,7 +18,7 @@ import time
 
 import numpy as np
 
-from isdu_bids.phase.unwrapping import UNWRAPPING
+from isdu_bids.phase.registry import UNWRAPPING
 
 GYROMAGNETIC_HZ_PER_PPM = 42.576 * 3
 SPHERES = (((0, 60, -45), 14), ((40, -10, -58), 9), ((-40, -10, -58), 9))  # centre, radius (mm)
@@ -72,15 +72,21 @@ def wrong_turns(unwrapped, phase, true, mask):
 def measure(method, size, echo_times_s, repeats=5):
     """Score, best time and added peak memory of one method; to be run in a process of its own."""
     phase, magnitude, mask, true = hard_phantom(size, echo_times_s)
-    function = UNWRAPPING[method]
-    arguments = {"echo_times_s": echo_times_s, "voxel_size_mm": (160 / size,) * 3}
+    scan = {
+        "phase_rad": phase,
+        "magnitude": magnitude,
+        "mask": mask,
+        "echo_times_s": echo_times_s,
+        "voxel_size_mm": (160 / size,) * 3,
+    }
     corner = (slice(None), *(slice(size // 2 - 8, size // 2 + 8),) * 3)
-    function(phase[corner], magnitude=magnitude[corner], mask=mask[corner[1:]], **arguments)
+    part = {"phase_rad": phase[corner], "magnitude": magnitude[corner], "mask": mask[corner[1:]]}
+    UNWRAPPING[method].run({**scan, **part})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = []
     for _ in range(repeats):
         start = time.process_time()
-        unwrapped = function(phase, magnitude=magnitude, mask=mask, **arguments)
+        unwrapped = UNWRAPPING[method].run(scan)
         seconds.append(time.process_time() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {

@@ -188,6 +188,19 @@ def n_volumes(path: Path) -> int:
     return int(np.prod(_open(path).shape[3:], dtype=int))
 
 
+def read_grid(path: Path | str) -> tuple[tuple[int, int, int], npt.NDArray[np.float64]]:
+    """Matrix size (x, y, z) and affine of a file, from its header alone."""
+    image = _open(path)
+    x, y, z = image.shape[:3]
+    return (x, y, z), image.affine
+
+
+def load_labels(path: Path | str) -> npt.NDArray[np.int16]:
+    """Integer labels of a segmentation, axes turned to right, anterior, superior (RAS+)."""
+    image = nib.as_closest_canonical(_open(path))
+    return np.asarray(image.dataobj).astype(np.int16)
+
+
 def _open(path: Path | str) -> nib.Nifti1Image:
     try:
         image = nib.load(path)
@@ -234,16 +247,3 @@ def _storable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     smaller = {"b1": np.uint8, "f8": np.float32, "f2": np.float32, "i8": np.int32, "u8": np.uint32}
     target = smaller.get(f"{array.dtype.kind}{array.dtype.itemsize}")
     return array if target is None else array.astype(target)
-
-
-def read_grid(path: Path | str) -> tuple[tuple[int, int, int], npt.NDArray[np.float64]]:
-    """Matrix size (x, y, z) and affine of a file, from its header alone."""
-    image = _open(path)
-    x, y, z = image.shape[:3]
-    return (x, y, z), image.affine
-
-
-def load_labels(path: Path | str) -> npt.NDArray[np.int16]:
-    """Integer labels of a segmentation, axes turned to right, anterior, superior (RAS+)."""
-    image = nib.as_closest_canonical(_open(path))
-    return np.asarray(image.dataobj).astype(np.int16)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from isdu_bids.errors import DataError
+from isdu_bids.files import file_sha256
 
 #: Folder of the packaged weights; ``SHA256SUMS`` lies beside them.
 WEIGHTS_FOLDER = Path(str(files("isdu_bids") / "data" / "weights"))
+
+
+def checksums(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of the files among the parameters of a method, by the name of the parameter."""
+    return {k: file_sha256(value) for k, value in parameters.items() if isinstance(value, Path)}
 
 
 def find_weights(where: Path | None, file: str) -> Path | None:

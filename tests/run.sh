@@ -9,4 +9,5 @@ ruff check .
 ruff format --check .
 mypy
 lint-imports
+hadolint Dockerfile
 pytest

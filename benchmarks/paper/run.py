@@ -44,8 +44,8 @@ from isdu_bids.simulation.demo_head import demo_head
 from isdu_bids.simulation.random_fields import derived_generator
 from isdu_bids.simulation.sampling import resample_labels
 from isdu_bids.simulation.whole_head import HeadScan, crop_to_brain, draw_head, scan_head
-from isdu_bids.training.config import TrainingConfig, parse_config
 from isdu_bids.training.dry_run import measure_cost
+from isdu_bids.training.tasks import parse_task
 from isdu_bids.training.trainer import BEST_FILE, train
 
 RECIPE = Path(__file__).with_name("recipe.toml")
@@ -120,9 +120,9 @@ class Runs:
 
     def weights(self, variant: Variant) -> Path:
         """Best weights of a variant, trained if they are not there yet."""
-        config = parse_config(variant.config, variant.name)
+        task = parse_task(variant.config, variant.name)
         first_stage = None
-        if config.architecture.iterations > 1:
+        if task.architecture.iterations > 1:
             single = {"iterations": 1, "shared": False}
             overrides = {"architecture": single, "subset_batches": 0}
             first = Variant(
@@ -130,11 +130,11 @@ class Runs:
             )
             first_stage = self.weights(first)
         heads = self.heads[: variant.n_heads]
-        key = repr((config, self.digests[: variant.n_heads]))
+        key = repr((task, self.digests[: variant.n_heads]))
         folder = self.folder / "runs" / hashlib.sha256(key.encode()).hexdigest()[:12]
         logging.info("%s: %s", variant.name, folder)
         train(
-            config,
+            task,
             heads,
             self.validation_heads,
             folder,
@@ -224,9 +224,10 @@ def iterate_errors(weights: Path, scan: HeadScan) -> dict[str, float]:
     return errors
 
 
-def training_cost(config: TrainingConfig, runs: Runs) -> dict[str, float]:
+def training_cost(variant: Variant, runs: Runs) -> dict[str, float]:
     """Numbers of one variant that do not depend on a scan."""
-    cost = measure_cost(config, runs.heads, runs.folder / "scans", runs.device)
+    task = parse_task(variant.config, variant.name)
+    cost = measure_cost(task, runs.heads, runs.folder / "scans", runs.device)
     return {
         "parameters": float(cost.parameters),
         "gflop_per_step": cost.flop_per_step / 1e9,
@@ -248,8 +249,7 @@ def score(table: Mapping[str, Any], rows: Sequence[Variant], runs: Runs) -> pd.D
             values = measured(measure, variant, weights, test, table.get("regions", {}))
             records += [(test.head, variant.name, test.test, *item) for item in values.items()]
         if measure == "cost" and not variant.inversion:
-            config = parse_config(variant.config, variant.name)
-            values = training_cost(config, runs)
+            values = training_cost(variant, runs)
             records += [("all", variant.name, "training", *item) for item in values.items()]
     return pd.DataFrame(records, columns=SCORE_COLUMNS)
 

@@ -1,5 +1,5 @@
-"""Background field removal: total field -> field of the sources inside the mask."""
+"""Background field removal: from the total field in a mask to the field of the sources inside."""
 
-from isdu_bids.background.registry import BACKGROUND, DEFAULT
+from isdu_bids.background.registry import BACKGROUND
 
-__all__ = ["BACKGROUND", "DEFAULT"]
+__all__ = ["BACKGROUND"]

@@ -17,7 +17,7 @@ from isdu_bids.background.local_field import LocalField, masked_field, valid_par
 from isdu_bids.background.sharp import fitting_radii
 from isdu_bids.errors import DataError
 from isdu_bids.physics.dipole import convolve
-from isdu_bids.physics.sphere import depth_mm, kernel_spectrum, neighbours, sphere
+from isdu_bids.physics.sphere import depth_mm, fits, kernel_spectrum, neighbours, sphere
 from isdu_bids.physics.window import Window
 
 Vector = Sequence[float]
@@ -28,11 +28,9 @@ def ismv(
     mask: torch.Tensor,
     *,
     voxel_size_mm: Vector,
-    b0_direction: Vector,
-    field_sd_ppm: torch.Tensor | None = None,
-    radius_mm: float = 5.0,
-    tolerance: float = 1e-3,
-    iterations: int = 50,
+    radius_mm: float,
+    tolerance: float,
+    iterations: int,
 ) -> LocalField:
     """Subtract iterated spherical mean values (iSMV).
 
@@ -45,8 +43,6 @@ def ismv(
         Total field, shape ``(x, y, z)``, and where it can be trusted.
     voxel_size_mm
         Voxel edge lengths.
-    b0_direction, field_sd_ppm
-        Not used: the mean value property knows neither direction nor noise.
     radius_mm
         Radius of the sphere; the mask loses as much at its rim.
     tolerance, iterations
@@ -65,7 +61,7 @@ def ismv(
     depth = depth_mm(mask, voxel_size_mm, radius_mm)
     (radius,) = fitting_radii(depth, voxel_size_mm, (radius_mm,))
     mean = sphere(voxel_size_mm, radius)
-    return _without_harmonic(field, mask, depth > radius, mean, tolerance, iterations)
+    return _without_harmonic(field, mask, fits(depth, radius), mean, tolerance, iterations)
 
 
 def lbv(
@@ -73,17 +69,15 @@ def lbv(
     mask: torch.Tensor,
     *,
     voxel_size_mm: Vector,
-    b0_direction: Vector,
-    field_sd_ppm: torch.Tensor | None = None,
-    peel: int = 1,
-    tolerance: float = 1e-3,
-    iterations: int = 100,
+    peel: int,
+    tolerance: float,
+    iterations: int,
 ) -> LocalField:
     """Solve for Laplacian boundary values (LBV): the smallest mean, over six neighbours.
 
     Parameters
     ----------
-    field_ppm, mask, voxel_size_mm, b0_direction, field_sd_ppm, tolerance, iterations
+    field_ppm, mask, voxel_size_mm, tolerance, iterations
         As in `ismv`.
     peel
         Layers of voxels to take off the mask first: the whole result rests on the field in the

@@ -36,16 +36,16 @@ def jdf(
     voxel_size_mm: Vector,
     b0_direction: Vector,
     field_sd_ppm: torch.Tensor | None = None,
-    peel_mm: float = 2.0,
-    tissue_sd_ppm: float = 0.05,
-    tissue_length_mm: float = 4.0,
-    outside_sd_ppm: float = 0.5,
-    noise_sd_ppm: float = 0.001,
-    margin_mm: float = 10.0,
-    tolerance: float = 1e-3,
-    iterations: int = 15,
-    passes: int = 3,
-    outlier_ppm: float = 0.05,
+    peel_mm: float,
+    tissue_sd_ppm: float,
+    tissue_length_mm: float,
+    outside_sd_ppm: float,
+    noise_sd_ppm: float,
+    margin_mm: float,
+    tolerance: float,
+    iterations: int,
+    passes: int,
+    outlier_ppm: float,
 ) -> LocalField:
     r"""Joint dipole fit: the most probable local field under Gaussian sources in and outside.
 
@@ -122,7 +122,7 @@ def jdf(
     field, trusted = total, measured
     for passes_left in reversed(range(passes)):
         without_harmonic = lbv(
-            field, mask, voxel_size_mm=voxel_size_mm, b0_direction=b0_direction, peel=layers
+            field, mask, voxel_size_mm=voxel_size_mm, peel=layers, tolerance=1e-3, iterations=100
         )
         remainder = masked_field(without_harmonic.field_ppm, measured)
         white = least_squares(

@@ -22,9 +22,9 @@ def pdf(
     voxel_size_mm: Vector,
     b0_direction: Vector,
     field_sd_ppm: torch.Tensor | None = None,
-    margin_mm: float = 10.0,
-    tolerance: float = 1e-3,
-    iterations: int = 60,
+    margin_mm: float,
+    tolerance: float,
+    iterations: int,
 ) -> LocalField:
     r"""Projection onto dipole fields.
 

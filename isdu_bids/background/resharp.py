@@ -11,7 +11,7 @@ from isdu_bids.background.conjugate_gradients import least_squares
 from isdu_bids.background.local_field import LocalField, masked_field, valid_part
 from isdu_bids.background.sharp import fitting_radii
 from isdu_bids.physics.dipole import convolve
-from isdu_bids.physics.sphere import depth_mm, kernel_spectrum, sphere
+from isdu_bids.physics.sphere import depth_mm, fits, kernel_spectrum, sphere
 from isdu_bids.physics.window import Window
 
 Vector = Sequence[float]
@@ -22,12 +22,10 @@ def resharp(
     mask: torch.Tensor,
     *,
     voxel_size_mm: Vector,
-    b0_direction: Vector,
-    field_sd_ppm: torch.Tensor | None = None,
-    radius_mm: float = 6.0,
-    weight: float = 1e-4,
-    tolerance: float = 1e-3,
-    iterations: int = 30,
+    radius_mm: float,
+    weight: float,
+    tolerance: float,
+    iterations: int,
 ) -> LocalField:
     r"""RESHARP: the smallest field that leaves the same remainder after spherical means.
 
@@ -40,8 +38,6 @@ def resharp(
         Total field, shape ``(x, y, z)``, and where it can be trusted.
     voxel_size_mm
         Voxel edge lengths.
-    b0_direction, field_sd_ppm
-        Not used: the mean value property knows neither direction nor noise.
     radius_mm
         Radius of the sphere; the mask loses as much at its rim.
     weight
@@ -61,7 +57,7 @@ def resharp(
     field = masked_field(field_ppm, mask)
     depth = depth_mm(mask, voxel_size_mm, radius_mm)
     (radius,) = fitting_radii(depth, voxel_size_mm, (radius_mm,))
-    valid = depth > radius
+    valid = fits(depth, radius)
     window = Window.around(mask)
     high_pass = 1 - kernel_spectrum(sphere(voxel_size_mm, radius).to(field), window.shape)
     remainder = Remainder(high_pass, window.cut(valid.float()))
@@ -81,12 +77,12 @@ class Remainder:
     """What spherical means leave of a field where the sphere fits: ``M (1 - S) f``."""
 
     high_pass: torch.Tensor
-    fits: torch.Tensor
+    valid: torch.Tensor
 
     def forward(self, field: torch.Tensor) -> torch.Tensor:
         """Field less its spherical mean, zero where the sphere does not fit."""
-        return self.fits * convolve(field, self.high_pass)
+        return self.valid * convolve(field, self.high_pass)
 
     def adjoint(self, remainder: torch.Tensor) -> torch.Tensor:
         """``(1 - S) M remainder``."""
-        return convolve(self.fits * remainder, self.high_pass)
+        return convolve(self.valid * remainder, self.high_pass)

@@ -14,13 +14,10 @@ import torch
 from isdu_bids.background.local_field import LocalField, masked_field, valid_part
 from isdu_bids.errors import DataError
 from isdu_bids.physics.dipole import convolve, from_spectrum, spectrum
-from isdu_bids.physics.sphere import depth_mm, kernel_spectrum, sphere
+from isdu_bids.physics.sphere import depth_mm, fits, kernel_spectrum, sphere
 from isdu_bids.physics.window import Window, in_voxels
 
 Vector = Sequence[float]
-
-#: Radii of the consensus configuration, mm.
-RADII_MM = tuple(float(radius) for radius in range(12, 0, -1))
 
 
 def vsharp(
@@ -28,10 +25,8 @@ def vsharp(
     mask: torch.Tensor,
     *,
     voxel_size_mm: Vector,
-    b0_direction: Vector,
-    field_sd_ppm: torch.Tensor | None = None,
-    radii_mm: Sequence[float] = RADII_MM,
-    threshold: float = 0.05,
+    radii_mm: Sequence[float],
+    threshold: float,
 ) -> LocalField:
     r"""V-SHARP: at every voxel the largest sphere that fits, one deconvolution with the largest.
 
@@ -45,8 +40,6 @@ def vsharp(
         Total field, shape ``(x, y, z)``, and where it can be trusted.
     voxel_size_mm
         Voxel edge lengths.
-    b0_direction, field_sd_ppm
-        Not used: the mean value property knows neither direction nor noise.
     radii_mm
         Radii to try. Those below the largest voxel edge are left out: they hold no sphere.
     threshold
@@ -70,12 +63,12 @@ def vsharp(
     larger = torch.inf
     for radius in radii:
         high_pass = 1 - kernel_spectrum(sphere(voxel_size_mm, radius).to(field), window.shape)
-        ring = (depth_there > radius) & (depth_there <= larger)
+        ring = fits(depth_there, radius) & ~fits(depth_there, larger)
         remainder[ring] = from_spectrum(field_k * high_pass, window.shape)[ring]
         larger = radius
         if radius == radii[0]:
             inverse = torch.where(high_pass.abs() > threshold, 1 / high_pass, 0.0)
-    return valid_part(window.put_back(convolve(remainder, inverse)), depth > radii[-1])
+    return valid_part(window.put_back(convolve(remainder, inverse)), fits(depth, radii[-1]))
 
 
 def sharp(
@@ -83,10 +76,8 @@ def sharp(
     mask: torch.Tensor,
     *,
     voxel_size_mm: Vector,
-    b0_direction: Vector,
-    field_sd_ppm: torch.Tensor | None = None,
-    radius_mm: float = 6.0,
-    threshold: float = 0.05,
+    radius_mm: float,
+    threshold: float,
 ) -> LocalField:
     """SHARP: V-SHARP with a single radius, which the mask loses at its rim.
 
@@ -98,7 +89,6 @@ def sharp(
         field_ppm,
         mask,
         voxel_size_mm=voxel_size_mm,
-        b0_direction=b0_direction,
         radii_mm=(radius_mm,),
         threshold=threshold,
     )
@@ -108,11 +98,13 @@ def fitting_radii(
     depth: torch.Tensor, voxel_size_mm: Vector, radii_mm: Sequence[float]
 ) -> list[float]:
     """Radii, descending, that span a voxel along every axis and fit somewhere into the mask."""
-    deepest, widest = float(depth.max()), max(voxel_size_mm)
-    radii = [r for r in sorted(radii_mm, reverse=True) if r < deepest and r >= widest * (1 - 1e-6)]
+    widest = max(voxel_size_mm)
+    spanning = [r for r in sorted(radii_mm, reverse=True) if r >= widest * (1 - 1e-6)]
+    radii = [r for r in spanning if fits(depth, r).any()]
     if not radii:
         raise DataError(
             f"no sphere of {min(radii_mm):g} to {max(radii_mm):g} mm fits between voxels of "
-            f"{widest:g} mm and a mask {deepest:.3g} mm deep; check the mask or give other radii"
+            f"{widest:g} mm and a mask {float(depth.max()):.3g} mm deep; check the mask or give "
+            "other radii"
         )
     return radii

@@ -64,7 +64,7 @@ def find_mask(
         if mask is None:
             raise DataError(f"{image} has no mask {filled}; add it or correct the mask pattern")
         return mask
-    for root in derivatives:
+    for root in derivatives:  # not by PyBIDS, which would index all files of all subjects
         folder = root / f"sub-{entities['sub']}"
         if mask := only_one(folder.rglob(f"{name}_desc-brain_mask.nii*")):
             return mask

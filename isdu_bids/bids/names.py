@@ -1,4 +1,8 @@
-"""BIDS file names: entities in, name out, and back."""
+"""BIDS file names: entities in, name out, and back.
+
+PyBIDS would do both, but it silently skips what it does not know of a name (``sub-01_copy_MEGRE``
+reads as ``sub-01_MEGRE``), and every worker would wait for its import.
+"""
 
 from __future__ import annotations
 

@@ -57,6 +57,8 @@ def read_tsv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # pandas' own errors are values, too
         raise DataError(f"{path} cannot be read as a TSV ({error})") from error
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas took the first column for row names
+        raise DataError(f"{path} cannot be read as a TSV (its rows are longer than its header)")
     if frame.empty:
         raise DataError(f"{path} has no rows below its header")
     rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]

@@ -6,19 +6,17 @@ import logging
 import shlex
 import sys
 import uuid
-from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isdu_bids import __version__
+from isdu_bids.cli.arguments import METHODS
 from isdu_bids.cli.environment import prepare_environment
 from isdu_bids.cli.parser import parse_options
-from isdu_bids.echoes import MIN_BIPOLAR_ECHOES, MIN_DECAY_ECHOES, MIN_OFFSET_ECHOES
 from isdu_bids.errors import DataError, IsduError, ValidationError
 from isdu_bids.files import to_toml
-from isdu_bids.settings import Resources, Settings, from_options
+from isdu_bids.settings import Options, Resources, Selection, Settings
 
 if TYPE_CHECKING:
     from isdu_bids.bids.acquisition import Acquisition
@@ -32,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse_options(arguments)
         logging.basicConfig(
-            level=max(logging.DEBUG, logging.WARNING - 10 * options.verbose),
+            level=max(logging.DEBUG, logging.WARNING - 10 * options.running.verbose),
             format="%(levelname)s %(name)s: %(message)s",
         )
         return run(options, sys.argv[1:] if arguments is None else arguments)
@@ -47,26 +45,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def run(options: Namespace, arguments: Sequence[str]) -> int:
+def run(options: Options, arguments: Sequence[str]) -> int:
     """Process the scans that the options select; a failed scan does not stop the others."""
     from isdu_bids.bids.dataset import guard_output, write_dataset_files
     from isdu_bids.bids.masks import derivative_folders
 
-    query = find_scans(options)
-    if options.dry_run:
+    selection, running = options.selection, options.running
+    query = find_scans(selection, options.settings)
+    if running.dry_run:
         print(describe(query))
         return 0
     guard_output(
-        options.bids_dir,
-        options.output_dir,
-        options.work_dir,
-        derivative_folders(options.derivatives),
+        selection.bids_dir,
+        running.output_dir,
+        running.work_dir,
+        derivative_folders(selection.derivatives),
     )
-    resources = share_threads(from_options(Resources, vars(options)), len(query.acquisitions))
+    resources = share_threads(options.resources, len(query.acquisitions))
     prepare_environment(
-        options.work_dir,
-        omp_nthreads=resources.omp_nthreads,
-        verbosity=options.verbose,
+        running.work_dir,
+        omp_nthreads=resources.omp_nthreads or 1,
+        verbosity=running.verbose,
     )
     run_uuid = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
     for problem in query.problems:
@@ -74,14 +73,14 @@ def run(options: Namespace, arguments: Sequence[str]) -> int:
     failures = {problem.name: problem.message for problem in query.problems}
     crashed: dict[str, str] = {}
     try:
-        if query.acquisitions and not options.reports_only:
+        if query.acquisitions and not running.reports_only:
             crashed = process(options, query, resources, run_uuid)
     finally:
         from isdu_bids.workflows.reporting import write_reports
 
-        write_dataset_files(options.output_dir, options.bids_dir)
+        write_dataset_files(running.output_dir, selection.bids_dir)
         pages = write_reports(
-            options.output_dir,
+            running.output_dir,
             subjects_of(query),
             run_uuid=run_uuid,
             command=shlex.join(["isdu-bids", *arguments]),
@@ -96,22 +95,22 @@ def run(options: Namespace, arguments: Sequence[str]) -> int:
     return query.problems[0].error.exit_code if query.problems else 0
 
 
-def find_scans(options: Namespace) -> Query:
+def find_scans(selection: Selection, settings: Settings) -> Query:
     """Validate the dataset, unless told not to, and query it."""
     from isdu_bids.bids.query import Problem, Query, find_acquisitions, read_filter_file
     from isdu_bids.bids.validation import check_input
 
+    filter_file = selection.bids_filter_file
     query = find_acquisitions(
-        options.bids_dir,
-        participant_labels=options.participant_label,
-        session_labels=options.session_label,
-        filters=read_filter_file(options.bids_filter_file) if options.bids_filter_file else None,
-        database_dir=options.bids_database_dir,
-        mask_pattern=options.mask_pattern,
-        derivatives=options.derivatives,
+        selection.bids_dir,
+        participant_labels=selection.participant_label,
+        session_labels=selection.session_label,
+        filters=read_filter_file(filter_file) if filter_file else None,
+        database_dir=selection.bids_database_dir,
+        mask_pattern=selection.mask_pattern,
+        derivatives=selection.derivatives,
     )
-    invalid = {} if options.skip_bids_validation else check_input(options.bids_dir)
-    settings = from_options(Settings, vars(options))
+    invalid = {} if selection.skip_bids_validation else check_input(selection.bids_dir)
     usable, problems = [], list(query.problems)
     for scan in query.acquisitions:
         if scan.subject in invalid:
@@ -128,13 +127,21 @@ def find_scans(options: Namespace) -> Query:
 
 def contradiction(scan: Acquisition, settings: Settings) -> str | None:
     """Say in one line what the settings ask of a scan that it does not have."""
-    n = len(scan.echo_times_s)
-    if settings.reference == "csf" and n < MIN_DECAY_ECHOES:
-        return f"--reference csf needs R2*, so {MIN_DECAY_ECHOES} echoes, not {n}; use whole-mask"
-    if settings.offset == "bipolar" and n < MIN_BIPOLAR_ECHOES:
-        return f"--offset bipolar needs {MIN_BIPOLAR_ECHOES} echoes, not {n}; use monopolar"
-    if settings.combination in ("linear", "nonlinear") and n < MIN_OFFSET_ECHOES:
-        return f"--combination {settings.combination} needs two echoes; use phase_snr"
+    n_echoes = len(scan.echo_times_s)
+    n_decay = METHODS["relaxation"].min_echoes(settings.relaxation)
+    for name, registry in METHODS.items():
+        choice = getattr(settings, name)
+        if choice.name not in registry:  # left open, or nothing to be done
+            continue
+        method, needed = registry[choice.name], registry.min_echoes(choice)
+        if method.takes(["r2star_per_s"]):
+            needed = max(needed, n_decay)
+        # R2* is left out where it cannot be fitted, whatever the method
+        if n_echoes < needed and name != "relaxation":
+            return (
+                f"--{name} {choice.name} needs {needed} echoes, the scan has {n_echoes}; "
+                f"use another --{name}"
+            )
     return None
 
 
@@ -154,20 +161,18 @@ def subjects_of(query: Query) -> list[str]:
     return sorted({name.split("_")[0].removeprefix("sub-") for name in names})
 
 
-def process(
-    options: Namespace, query: Query, resources: Resources, run_uuid: str
-) -> dict[str, str]:
+def process(options: Options, query: Query, resources: Resources, run_uuid: str) -> dict[str, str]:
     """Run the workflow; return a message for each scan that failed."""
     from isdu_bids.template.find import find_templates
     from isdu_bids.template.spaces import parse_spaces
     from isdu_bids.workflows.crashes import failed_scans, last_error
     from isdu_bids.workflows.run import init_run_wf, record_settings, run_workflow
 
-    record = to_toml({"isdu_bids": {"version": __version__}, "options": recorded(options)})
-    record_settings(options.output_dir, query.acquisitions, run_uuid, record)
-    settings = from_options(Settings, vars(options))
+    running, settings = options.running, options.settings
+    record = to_toml({"isdu_bids": {"version": __version__}, "options": options.record})
+    record_settings(running.output_dir, query.acquisitions, run_uuid, record)
     templates, unusable = find_templates(
-        parse_spaces(settings.output_spaces), options.work_dir / "cache" / "templateflow"
+        parse_spaces(settings.output_spaces), running.work_dir / "cache" / "templateflow"
     )
     for space, why in unusable.items():
         print(f"isdu-bids: no maps in {space}: {why}", file=sys.stderr)
@@ -176,15 +181,15 @@ def process(
         settings=settings,
         templates=templates,
         resources=resources,
-        output_dir=options.output_dir.absolute(),
-        work_dir=options.work_dir.absolute(),
+        output_dir=running.output_dir,
+        work_dir=running.work_dir,
         run_uuid=run_uuid,
-        stop_on_first_crash=options.stop_on_first_crash,
+        stop_on_first_crash=running.stop_on_first_crash,
     )
     try:
-        run_workflow(workflow, resources=resources, plugin_file=options.use_plugin)
+        run_workflow(workflow, resources=resources, plugin_file=running.use_plugin)
     except RuntimeError as error:
-        failures = failed_scans(options.output_dir, query.acquisitions, run_uuid)
+        failures = failed_scans(running.output_dir, query.acquisitions, run_uuid)
         if not failures:
             raise IsduError(f"stopped at the first error: {last_error(str(error))}") from error
         return failures
@@ -199,15 +204,6 @@ def share_threads(resources: Resources, n_scans: int) -> Resources:
     return Resources(
         resources.n_procs, max(1, resources.n_procs // side_by_side), resources.memory_gb
     )
-
-
-def recorded(options: Namespace) -> dict[str, object]:
-    """Options worth repeating: the result of this run, not how it was called."""
-    return {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in vars(options).items()
-        if value is not None and name not in ("notrack", "dry_run", "config_file", "reports_only")
-    }
 
 
 if __name__ == "__main__":

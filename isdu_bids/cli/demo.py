@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from isdu_bids.bids.simulated import (
     write_simulated_scan,
 )
 from isdu_bids.cli import app
+from isdu_bids.cli.arguments import Parser
 from isdu_bids.errors import IsduError
 from isdu_bids.evaluation.metrics import dice, nrmse_percent, slope
 from isdu_bids.geometry import b0_direction, voxel_size_mm
@@ -26,6 +28,23 @@ ECHO_TIMES_S = (0.004, 0.010, 0.016, 0.022)
 FIELD_STRENGTH_T = 3.0
 #: 2 mm voxels, slices tilted by 12 degrees: nothing of the pipeline may assume an axial volume.
 TILT_DEG = 12.0
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add what the command takes."""
+    parser.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path("isdu-demo"),
+        help="where to write (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the simulation")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    run_demo(options.folder, options.seed)
 
 
 def run_demo(folder: Path, seed: int = 0) -> None:

@@ -6,7 +6,9 @@ It must be set before Nipype, torch or matplotlib are imported, here and in the 
 from __future__ import annotations
 
 import configparser
+import contextlib
 import os
+import shutil
 from pathlib import Path
 
 from isdu_bids.files import replacing
@@ -43,4 +45,22 @@ def prepare_environment(work_dir: Path, *, omp_nthreads: int, verbosity: int) ->
     # A container's root and home are often read-only; compiled code is worth keeping between runs.
     caches = work_dir / "cache"
     os.environ.setdefault("MPLCONFIGDIR", str(caches / "matplotlib"))
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(caches / "numba"))
+    os.environ["NUMBA_CACHE_DIR"] = str(_writable_numba_cache(caches / "numba"))
+
+
+def _writable_numba_cache(folder: Path) -> Path:
+    """Return the cache that the user or a container names; if it is read-only, a copy in `folder`.
+
+    numba compiles anew, ten seconds long, where it cannot write to its cache.
+    """
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    if given is None:
+        return folder
+    if not Path(given).is_dir() or os.access(given, os.W_OK):
+        return Path(given)
+    if not folder.is_dir():
+        partial = folder.with_name(f"numba.{os.getpid()}")
+        shutil.copytree(given, partial)
+        with contextlib.suppress(OSError):  # another job with this work folder was faster
+            partial.rename(folder)
+    return folder

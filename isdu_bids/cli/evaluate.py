@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from isdu_bids.bids.tables import read_label_names, read_tsv
+from isdu_bids.cli.arguments import Parser
 from isdu_bids.errors import DataError, OutputError, UsageError
 from isdu_bids.evaluation.figures import region_figure, save_figure, voxel_figure
 from isdu_bids.evaluation.metrics import Volume, comparable
 from isdu_bids.evaluation.regions import region_table
-from isdu_bids.evaluation.registry import FAMILIES
+from isdu_bids.evaluation.registry import DEFAULT, FAMILIES
 from isdu_bids.evaluation.tables import (
     SCORE_COLUMNS,
     method_by_metric,
@@ -29,6 +31,43 @@ from isdu_bids.images import check_same_grid, load_volume
 COLUMNS = ("subject", "method", "map", "truth", "mask")
 #: Voxels of each map that are drawn: enough for a density, little enough for many maps.
 _DRAWN_VOXELS = 20_000
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add what the command takes."""
+    parser.add_argument(
+        "maps",
+        type=Path,
+        metavar="MAPS.tsv",
+        help="columns subject, method, map, truth, mask and optionally dseg (files, relative to "
+        "the table); see docs/evaluation.md",
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
+    parser.add_argument(
+        "--family",
+        nargs="+",
+        choices=FAMILIES,
+        default=DEFAULT,
+        help=f"of metrics (default: {' '.join(DEFAULT)}; with dseg also regions)",
+    )
+    parser.add_argument(
+        "--baseline", metavar="METHOD", help="tested against all others (default: the first)"
+    )
+    parser.add_argument(
+        "--labels-table", type=Path, metavar="LUT.tsv", help="columns index, name of dseg labels"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    table = run_evaluation(
+        options.maps,
+        options.output,
+        families=options.family,
+        baseline=options.baseline,
+        labels_table=options.labels_table,
+    )
+    print(table)
 
 
 @dataclass(frozen=True)
@@ -101,9 +140,10 @@ def run_evaluation(
     voxels: dict[str, list[Volume]] = {method: [] for method in methods}
     for case in cases:
         chi, truth, mask, labels = case.load()
+        volumes = {"chi_ppm": chi, "truth_ppm": truth, "mask": mask, "labels": labels}
         try:
             for family in dict.fromkeys(families):
-                values = FAMILIES[family](chi, truth, mask, labels)
+                values = FAMILIES[family].run(volumes)
                 scores += [(case.subject, case.method, family, *item) for item in values.items()]
             if labels is not None:
                 table = region_table(chi, truth, mask, labels, names)

@@ -7,49 +7,35 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from isdu_bids import __version__
-from isdu_bids.background.registry import BACKGROUND
+from isdu_bids.cli.arguments import METHODS, Parser, add_method, chosen, device_name, positive
 from isdu_bids.errors import UsageError
 from isdu_bids.files import read_toml
-from isdu_bids.inversion.registry import INVERSION
-from isdu_bids.masking.masks import MASKS
-from isdu_bids.networks.choices import GRIDS, PRECISIONS
-from isdu_bids.phase.combination import COMBINATION
-from isdu_bids.phase.unwrapping import UNWRAPPING
-from isdu_bids.registry import Registry
-from isdu_bids.segmentation.choices import SEGMENTATIONS
-from isdu_bids.settings import Settings
+from isdu_bids.phase.registry import SIGNS
+from isdu_bids.registry import Choice
+from isdu_bids.settings import Options, Resources, Running, Selection, Settings, from_options
 from isdu_bids.template.spaces import NATIVE, TEMPLATES, OutputSpace, parse_spaces
 
 LEVELS = ("participant",)
-REFERENCES = ("whole-mask", "csf", "none")
-OFFSETS = ("auto", "monopolar", "bipolar", "none")
-SIGNS = ("auto", "keep", "turn")
-RELAXATIONS = ("auto", "arlo", "loglinear", "nonlinear")
 
 #: Options that belong to one call and are not taken over from a configuration file.
 _NOT_FROM_FILE = {"bids_dir", "output_dir", "analysis_level", "config_file", "dry_run"}
+#: Options that do not change the result of a run.
+_NOT_RECORDED = {"notrack", "dry_run", "config_file", "reports_only"}
 
 _EPILOG = """\
+isdu-qsm methods lists the parameters of every method, with units, defaults and references; set them
+as in --inversion tkd:threshold=0.1 or --background resharp:radius_mm=4:weight=1e-3
+
 exit codes:
   0 success, 1 a scan failed, 16 the input fails validation, 18 nothing selected, 64 wrong usage,
   65 wrong data or metadata, 66 no input, 73 cannot write
 """
 
 
-class Parser(argparse.ArgumentParser):
-    """Parser whose errors are `UsageError`, exit code 64."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of exiting with argparse's own code 2."""
-        raise UsageError(f"{message} (see {self.prog} --help)")
-
-
 def build_parser() -> Parser:
     """Return the parser of ``isdu-bids``."""
-    default = Settings()
     parser = Parser(
         prog="isdu-bids",
         description="Quantitative susceptibility mapping of a BIDS dataset with ISDU-QSMNet.",
@@ -111,67 +97,23 @@ def build_parser() -> Parser:
     )
 
     group = parser.add_argument_group("methods")
-    group.add_argument(
-        "--offset",
-        choices=OFFSETS,
-        default=default.offset,
-        help="phase offset to remove; auto: monopolar for two echoes or more "
-        "(default: %(default)s)",
-    )
-    _add_choice(group, "--unwrapping", UNWRAPPING, default.unwrapping)
-    _add_choice(group, "--combination", COMBINATION, default.combination)
-    _add_choice(group, "--mask", MASKS, default.mask)
-    group.add_argument(
-        "--synthstrip-weights",
-        type=Path,
-        metavar="PATH",
-        help="for --mask synthstrip: FreeSurfer's synthstrip.1.pt or its folder "
-        "(default: $FREESURFER_HOME/models)",
-    )
-    _add_choice(group, "--background", BACKGROUND, default.background)
+    for name, registry in METHODS.items():
+        add_method(group, f"--{name}", registry)
     group.add_argument(
         "--phase-sign",
         choices=SIGNS,
-        default=default.phase_sign,
+        default="auto",
         help="auto: turn a phase whose sign is clearly reversed (default: %(default)s)",
     )
-    group.add_argument(
-        "--relaxation",
-        choices=RELAXATIONS,
-        default=default.relaxation,
-        help="fit of R2*; auto: arlo for evenly spaced echoes, else loglinear "
-        "(default: %(default)s)",
-    )
-    _add_choice(group, "--inversion", INVERSION, default.inversion)
     group.add_argument(
         "--two-pass",
         action="store_true",
         help="invert reliable voxels alone and fill in the others from a second pass",
     )
-    add_network_options(group)
     group.add_argument(
         "--uncertainty",
         action="store_true",
         help="write a map of the standard deviation of the susceptibility",
-    )
-    group.add_argument(
-        "--segmentation",
-        choices=SEGMENTATIONS,
-        default=default.segmentation,
-        help="network that labels the regions; auto: SynthSeg where its weights are found, else "
-        "none; small: the preliminary one of this package (default: %(default)s)",
-    )
-    group.add_argument(
-        "--synthseg-weights",
-        type=Path,
-        metavar="PATH",
-        help="SynthSeg's official .h5 file or its folder (default: $FREESURFER_HOME/models)",
-    )
-    group.add_argument(
-        "--reference",
-        choices=REFERENCES,
-        default=default.reference,
-        help="region whose mean is set to zero (default: %(default)s)",
     )
     group.add_argument(
         "--output-spaces",
@@ -229,7 +171,7 @@ def build_parser() -> Parser:
     group.add_argument(
         "--device",
         type=device_name,
-        default=default.device,
+        default="auto",
         help="auto, cpu, cuda or cuda:N (default: %(default)s)",
     )
     group.add_argument(
@@ -265,42 +207,14 @@ def build_parser() -> Parser:
     return parser
 
 
-def add_network_options(group: argparse._ActionsContainer) -> None:
-    """Add the options of the network, which every command that runs it has."""
-    default = Settings()
-    group.add_argument(
-        "--weights",
-        default=default.weights,
-        metavar="NAME|PATH",
-        help="weights of the network (default: %(default)s)",
-    )
-    group.add_argument(
-        "--weights-iterations",
-        type=positive,
-        metavar="K",
-        help="iterations of published checkpoints that do not store them",
-    )
-    group.add_argument(
-        "--grid",
-        choices=GRIDS,
-        default=default.grid,
-        help="grid that the network runs on; auto: what suits its weights (default: %(default)s)",
-    )
-    group.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default=default.precision,
-        help="of the network; half is faster (default: %(default)s)",
-    )
-
-
-def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> Options:
     """Parse the command line over the defaults of a configuration file, if one is named.
 
     Raises
     ------
     UsageError
-        For wrong options or an unusable configuration file.
+        For wrong options, parameters that a method does not have, or an unusable configuration
+        file.
     """
     parser = build_parser()
     options = parser.parse_args(arguments)
@@ -310,10 +224,28 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.uncertainty and options.two_pass:
         raise UsageError("--uncertainty is not known for maps of two passes; drop --two-pass")
     parse_spaces(tuple(options.output_spaces))
-    for name, value in vars(options).items():
+    values = vars(options)
+    for name, registry in METHODS.items():
+        values[name] = chosen(options, f"--{name}", registry)
+    for name, value in values.items():
         if isinstance(value, Path):  # steps run in folders of their own
-            setattr(options, name, value.absolute())
-    return options
+            values[name] = value.absolute()
+    return Options(
+        from_options(Settings, values),
+        from_options(Resources, values),
+        from_options(Selection, values),
+        from_options(Running, values),
+        recorded(values),
+    )
+
+
+def recorded(options: dict[str, object]) -> dict[str, object]:
+    """Options worth repeating: the result of this run, not how it was called."""
+    return {
+        name: str(value) if isinstance(value, Path | Choice) else value
+        for name, value in options.items()
+        if value is not None and name not in _NOT_RECORDED
+    }
 
 
 def _defaults_from(path: Path, parser: argparse.ArgumentParser) -> dict[str, object]:
@@ -349,22 +281,6 @@ def _word(name: str, value: object) -> str:
     return f"{value}G" if name == "memory_gb" else str(value)
 
 
-def _add_choice(
-    group: argparse._ArgumentGroup, flag: str, registry: Registry, default: str
-) -> None:
-    lines = "; ".join(f"{name}: {method.description}" for name, method in registry.items())
-    group.add_argument(
-        flag, choices=list(registry), default=default, help=f"{lines} (default: {default})"
-    )
-
-
-def positive(text: str) -> int:
-    """Whole number of one or more, as an argument type."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
-    return int(text)
-
-
 def _memory_gb(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip(), re.IGNORECASE)
     if match is None:
@@ -375,13 +291,6 @@ def _memory_gb(text: str) -> float:
 
 def _output_space(text: str) -> str:
     return text if text == NATIVE else str(OutputSpace.parse(text))
-
-
-def device_name(text: str) -> str:
-    """Check a device name."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is none of auto, cpu, cuda, cuda:N")
-    return text
 
 
 def _available_cpus() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 
 from isdu_bids import __version__, images
 from isdu_bids.bids.labels import label_meaning
+from isdu_bids.cli.arguments import Parser
 from isdu_bids.errors import DataError
 from isdu_bids.files import beside, write_json, write_text
 from isdu_bids.geometry import voxel_size_mm
@@ -20,6 +22,26 @@ from isdu_bids.segmentation.statistics import (
     Reference,
     region_statistics,
 )
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add what the command takes."""
+    parser.add_argument("chi", type=Path, help="susceptibility map in ppm (NIfTI)")
+    parser.add_argument("dseg", type=Path, help="labels on the same grid (NIfTI)")
+    parser.add_argument("-m", "--mask", type=Path, help="(default: where the map is not zero)")
+    parser.add_argument("--r2star", type=Path, help="map of R2* in 1/s on the same grid")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="TSV",
+        help="table to write, with a JSON dictionary beside it (default: print the table)",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    print(run_regions(options))
 
 
 def run_regions(options: argparse.Namespace) -> str:

@@ -11,19 +11,46 @@ from typing import Any
 import pandas as pd
 
 from isdu_bids import __version__, images
+from isdu_bids.cli.arguments import Parser, add_method, chosen, device_name
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.files import beside, file_sha256, write_json, write_text
 from isdu_bids.quality.flags import processing_flags
 from isdu_bids.quality.segmentation import flag_segmentation, measure_segmentation
-from isdu_bids.segmentation.choose import (
-    judge_file,
-    load_network,
-    load_parcellation,
-    network_file,
-)
+from isdu_bids.registry import Registry
+from isdu_bids.segmentation.choose import load_parcellation
 from isdu_bids.segmentation.keras_weights import load_scores
 from isdu_bids.segmentation.labels import label_name
+from isdu_bids.segmentation.registry import SEGMENTATION
 from isdu_bids.segmentation.segment import Segmentation, segment
+
+#: One must be named here: no rule chooses.
+NETWORKS = Registry(SEGMENTATION.title, *SEGMENTATION.values(), default="synthseg")
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add what the command takes."""
+    parser.add_argument("image", type=Path, help="one volume (NIfTI)")
+    parser.add_argument(
+        "output", type=Path, metavar="OUT_DSEG.nii.gz", help="labels to write, on the same grid"
+    )
+    add_method(parser, "--network", NETWORKS)
+    parser.add_argument(
+        "--parcellation",
+        action="store_true",
+        help="divide the cortex, by SynthSeg's weights for that",
+    )
+    parser.add_argument(
+        "--no-flip",
+        dest="flip",
+        action="store_false",
+        help="do not average with the mirrored image: half the time, a little worse",
+    )
+    parser.add_argument("--device", type=device_name, default="auto")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    print(run_segmentation(options))
 
 
 def run_segmentation(options: argparse.Namespace) -> Path:
@@ -36,6 +63,7 @@ def run_segmentation(options: argparse.Namespace) -> Path:
     DataError
         If the image is no single volume.
     """
+    choice = chosen(options, "--network", NETWORKS)
     if not options.output.name.endswith((".nii", ".nii.gz")):
         raise UsageError(f"{options.output}: labels are written as .nii or .nii.gz")
     image = images.load_volume(options.image)
@@ -44,13 +72,17 @@ def run_segmentation(options: argparse.Namespace) -> Path:
             f"{options.image} has shape {image.data.shape}; give one volume, as one echo or the "
             "root of the sum of squares of all"
         )
-    chosen = load_network(options.network, options.synthseg_weights)
-    parcellation = load_parcellation(options.synthseg_weights) if options.parcellation else None
-    judge = judge_file(network_file(options.network, options.synthseg_weights))
+    parameters = NETWORKS[choice.name].located(choice.parameters)
+    loaded = NETWORKS[choice.name](**parameters)
+    where = choice.parameters.get("weights")
+    judge = loaded.judge
+    parcellation = None
+    if options.parcellation:
+        parcellation = load_parcellation(Path(where) if where else None)
     result = segment(
         image.data,
         image.affine,
-        network=chosen.network,
+        network=loaded.network,
         parcellation=parcellation.network if parcellation else None,
         judge=load_scores(judge) if judge else None,
         flip=options.flip,
@@ -62,14 +94,14 @@ def run_segmentation(options: argparse.Namespace) -> Path:
     write_text(beside(path, ".tsv"), names.to_csv(sep="\t", index=False))
     sidecar: dict[str, Any] = {
         "Manual": False,
-        "SegmentationMethod": chosen.description,
-        "Weights": chosen.name,
-        "WeightsSHA256": chosen.sha256,
-        "OfficialWeights": chosen.official,
+        "SegmentationMethod": loaded.description,
+        "Weights": loaded.name,
+        "WeightsSHA256": loaded.sha256,
+        "OfficialWeights": loaded.official,
         "ParcellationWeightsSHA256": parcellation.sha256 if parcellation else None,
         "ScoresWeightsSHA256": file_sha256(judge) if judge and result.scores else None,
         "Device": result.device,
-        **_findings(result, chosen.flags),
+        **_findings(result, loaded.flags),
         "Sources": [str(options.image)],
         "GeneratedBy": [{"Name": "isdu-bids", "Version": __version__}],
     }

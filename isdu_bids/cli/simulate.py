@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
+from math import cos, radians, sin
 from pathlib import Path
 
 import nibabel as nib
 import torch
 
 from isdu_bids.bids.simulated import affine_of_b0, write_simulated_dataset, write_simulated_scan
+from isdu_bids.cli.arguments import Parser
 from isdu_bids.cli.train import load_head
 from isdu_bids.errors import UsageError
 from isdu_bids.geometry import Triple, unit_vector, voxel_size_mm
@@ -18,6 +21,70 @@ from isdu_bids.simulation.sampling import resample_labels
 from isdu_bids.simulation.scan import simulate_scan
 
 _AIR_MARGIN_VOXELS = 4
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add what the command takes."""
+    parser.add_argument(
+        "labels",
+        type=Path,
+        nargs="+",
+        metavar="LABELS",
+        help="label maps of whole heads (NIfTI, FreeSurfer labels, air 0), one subject each",
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, help="new folder")
+    parser.add_argument("--subjects", type=int, metavar="N", help="(default: one per label map)")
+    parser.add_argument(
+        "--voxel-size",
+        type=float,
+        nargs="+",
+        metavar="MM",
+        help="one or three edge lengths (default: those of the label map)",
+    )
+    tilt = parser.add_mutually_exclusive_group()
+    tilt.add_argument(
+        "--b0-tilt", type=float, default=0.0, metavar="DEG", help="of the slices, about left-right"
+    )
+    tilt.add_argument(
+        "--b0-direction",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="B0 along the voxel axes (right, anterior, superior)",
+    )
+    parser.add_argument(
+        "--echo-times",
+        type=float,
+        nargs="+",
+        default=(0.004, 0.010, 0.016, 0.022),
+        metavar="S",
+        help="in seconds (default: %(default)s)",
+    )
+    parser.add_argument("--field-strength", type=float, default=3.0, metavar="T")
+    parser.add_argument(
+        "--noise",
+        type=float,
+        default=1.25,
+        metavar="PERCENT",
+        help="standard deviation relative to grey matter at echo time 0 (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    tilt = radians(options.b0_tilt)
+    run_simulation(
+        options.labels,
+        options.output,
+        n_subjects=options.subjects,
+        voxel_mm=options.voxel_size,
+        b0_direction=options.b0_direction or (0.0, sin(tilt), cos(tilt)),
+        echo_times_s=options.echo_times,
+        field_strength_t=options.field_strength,
+        noise_percent=options.noise,
+        seed=options.seed,
+    )
 
 
 def run_simulation(

@@ -2,29 +2,67 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 
 import torch
 
-from isdu_bids.errors import UsageError
-from isdu_bids.files import read_toml
+from isdu_bids.cli.arguments import Parser, device_name
 from isdu_bids.images import load_labels
 from isdu_bids.physics.device import resolve_device
 from isdu_bids.simulation.susceptibility import check_labels
-from isdu_bids.training.config import parse_config
-from isdu_bids.training.distributed import n_processes
-from isdu_bids.training.dry_run import measure_cost, measure_segmentation_cost
-from isdu_bids.training.segmentation import parse_segmentation_config, train_segmentation
+from isdu_bids.training.distributed import is_first, joined_processes
+from isdu_bids.training.dry_run import measure_cost
+from isdu_bids.training.tasks import load_task
 from isdu_bids.training.trainer import SCANS_FOLDER, train
 
-#: What a recipe trains, by its key ``task``.
-TASKS = ("inversion", "segmentation")
+
+def add_arguments(parser: Parser) -> None:
+    """Add what the command takes."""
+    parser.add_argument(
+        "config", type=Path, help="TOML file, see docs/training.md and docs/segmentation.md"
+    )
+    parser.add_argument(
+        "--heads",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="LABELS",
+        help="label maps (NIfTI, 1 mm, FreeSurfer labels) to train on",
+    )
+    parser.add_argument("--validation-heads", type=Path, nargs="+", required=True, metavar="LABELS")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder; resumed if there")
+    parser.add_argument(
+        "--warm-start",
+        type=Path,
+        metavar="WEIGHTS",
+        help="K = 1 weights copied into every iteration",
+    )
+    parser.add_argument("--device", type=device_name, default="auto")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print parameters, FLOP, memory and projected hours"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    with joined_processes(options.device) as device:
+        answer = run_training(
+            options.config,
+            options.heads,
+            options.validation_heads,
+            options.output,
+            device=device,
+            warm_start=options.warm_start,
+            dry_run=options.dry_run,
+        )
+        if is_first():
+            print(answer)
 
 
 def run_training(
-    config_file: Path,
+    recipe: Path,
     head_files: Sequence[Path],
     validation_files: Sequence[Path],
     folder: Path,
@@ -40,34 +78,13 @@ def run_training(
     UsageError
         If the recipe cannot be used.
     """
-    content, origin = read_toml(config_file), str(config_file)
-    task = content.pop("task", TASKS[0])
-    if task not in TASKS:
-        raise UsageError(f"{origin}: task = {task!r} is unknown; known are {', '.join(TASKS)}")
-    if task == "segmentation" and warm_start:
-        raise UsageError("--warm-start copies the iterations of an ISDU-QSMNet; leave it out")
-    resolved = str(resolve_device(device))
-    if task == "segmentation":
-        recipe = parse_segmentation_config(content, origin)
-        heads = [load_head(file).to(resolved) for file in head_files]
-        if dry_run:
-            cost = measure_segmentation_cost(recipe, heads, resolved)
-            return f"voxels per step  {_of_all(prod(recipe.contrast.size))}\n{cost}"
-        others = [load_head(file).to(resolved) for file in validation_files]
-        return str(train_segmentation(recipe, heads, others, folder, device=resolved))
-    config = parse_config(content, origin)
+    task = load_task(recipe)
+    device = str(resolve_device(device))
     heads = [load_head(file) for file in head_files]
     if dry_run:
-        cost = measure_cost(config, heads, folder / SCANS_FOLDER, resolved)
-        return f"patches per step {_of_all(config.batch_size)}\n{cost}"
+        return str(measure_cost(task, heads, folder / SCANS_FOLDER, device))
     others = [load_head(file) for file in validation_files]
-    return str(train(config, heads, others, folder, device=resolved, warm_start=warm_start))
-
-
-def _of_all(batch: int) -> str:
-    """Size of the batch over which a step averages."""
-    n = n_processes()
-    return f"{batch * n:,}" + (f" ({n} processes; FLOP and memory are of one)" if n > 1 else "")
+    return str(train(task, heads, others, folder, device=device, warm_start=warm_start))
 
 
 def load_head(file: Path) -> torch.Tensor:

@@ -6,12 +6,8 @@ from isdu_bids.evaluation.metrics import Volume, comparable, pearson_r, slope
 from isdu_bids.evaluation.paper import psnr_db
 
 
-def extra_scores(
-    chi_ppm: Volume, truth_ppm: Volume, mask: Volume, labels: Volume | None = None
-) -> dict[str, float]:
+def extra_scores(chi_ppm: Volume, truth_ppm: Volume, mask: Volume) -> dict[str, float]:
     """Score a map by regression on the truth, and by a pSNR that empty space does not raise.
-
-    Called like every family (`isdu_bids.evaluation.registry`); ``labels`` have no say.
 
     Returns
     -------

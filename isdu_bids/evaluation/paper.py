@@ -18,15 +18,11 @@ from isdu_bids.evaluation.metrics import Volume, comparable
 _FULL_SCALE = 255.0
 
 
-def paper_scores(
-    chi_ppm: Volume, truth_ppm: Volume, mask: Volume, labels: Volume | None = None
-) -> dict[str, float]:
+def paper_scores(chi_ppm: Volume, truth_ppm: Volume, mask: Volume) -> dict[str, float]:
     """Score a map as the ISDU-QSMNet article does: not demeaned, background included.
 
     Errors and filtered errors are summed over the whole volume, so pSNR (and slightly HFEN)
     depend on how much empty space surrounds the mask.
-
-    Called like every family (`isdu_bids.evaluation.registry`); ``labels`` have no say.
 
     Returns
     -------

@@ -17,12 +17,8 @@ from isdu_bids.evaluation.metrics import (
 )
 
 
-def qsm_ci_scores(
-    chi_ppm: Volume, truth_ppm: Volume, mask: Volume, labels: Volume | None = None
-) -> dict[str, float]:
+def qsm_ci_scores(chi_ppm: Volume, truth_ppm: Volume, mask: Volume) -> dict[str, float]:
     """Score a map as QSM-CI 0.6 does: demeaned, everything taken inside the mask.
-
-    Called like every family (`isdu_bids.evaluation.registry`); ``labels`` have no say.
 
     Returns
     -------

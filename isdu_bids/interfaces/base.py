@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from nipype.interfaces.base import SimpleInterface
+from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, traits
 
 from isdu_bids.files import write_text
 from isdu_bids.images import save_volume
@@ -20,6 +20,16 @@ def combined_magnitude(echoes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Root of the sum of squares over the echoes ``(echo, x, y, z)``."""
     combined: npt.NDArray[Any] = np.sqrt((echoes**2).sum(axis=0))
     return combined
+
+
+class MethodInput(BaseInterfaceInputSpec):
+    """A method of a registry, as `isdu_bids.workflows.corridor.Corridor.method` gives it."""
+
+    method = traits.Str(mandatory=True)
+    parameters = traits.Dict(traits.Str, traits.Any, desc="all of them, files found")
+    checksums = traits.Dict(
+        traits.Str, traits.Str, desc="of the files, so that others in the same place count as new"
+    )
 
 
 @dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -16,35 +15,33 @@ from nipype.interfaces.base import (
 )
 
 from isdu_bids import images
-from isdu_bids.errors import DataError
 from isdu_bids.geometry import voxel_size_mm
-from isdu_bids.interfaces.base import Step
-from isdu_bids.inversion.referencing import Referenced, csf_region, reference
-from isdu_bids.inversion.registry import INVERSION
+from isdu_bids.interfaces.base import MethodInput, Step, combined_magnitude
+from isdu_bids.inversion.referencing import Referenced, reference
+from isdu_bids.inversion.registry import INVERSION, REFERENCE, VOLUMES
 from isdu_bids.inversion.two_pass import merge_passes
 from isdu_bids.inversion.uncertainty import MEMBERS, standard_deviation
-from isdu_bids.networks.inference import cached_weights, chosen_grid
 from isdu_bids.physics.device import run_on
 
 
-class _InvertInput(BaseInterfaceInputSpec):
-    field_ppm = File(exists=True, mandatory=True, desc="local field")
+class _InvertInput(MethodInput):
+    field_ppm = File(exists=True, desc="local field; this and the others for methods that take it")
+    total_field_ppm = File(exists=True)
     mask = File(exists=True, mandatory=True)
+    magnitude = File(exists=True, desc="stack of echoes")
+    field_sd_ppm = File(exists=True)
+    r2star_per_s = File(exists=True)
     b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
-    method = traits.Str(mandatory=True)
-    weights = traits.Str(desc="name or path, for networks")
-    weights_sha256 = traits.Str(desc="so that other weights of the same name are not cached")
-    weights_iterations = traits.Either(None, traits.Int, desc="K where the file lacks it")
-    grid = traits.Str("auto", desc="for networks")
-    precision = traits.Str("single", desc="for networks")
-    field_sd_ppm = File(exists=True, desc="given, the map's standard deviation is computed")
+    field_strength_t = traits.Float(mandatory=True)
+    echo_times_s = traits.List(traits.Float, mandatory=True)
+    uncertainty = traits.Bool(False, desc="compute the map's standard deviation from the field's")
     device = traits.Str("cpu")
     use_gpu = traits.Bool(False, nohash=True)
 
 
 class _InvertOutput(TraitedSpec):
     chi_ppm = File(exists=True, desc="susceptibility, not yet referenced")
-    chi_sd_ppm = File(desc="its standard deviation, if asked for")
+    chi_sd = File(desc="its standard deviation in ppm, if asked for")
     notes = File(exists=True)
 
 
@@ -54,74 +51,66 @@ class InvertField(Step):
     input_spec, output_spec = _InvertInput, _InvertOutput
 
     def _run_interface(self, runtime: Any) -> Any:
-        inputs = self.inputs
-        field, mask = images.load_volume(inputs.field_ppm), images.load_volume(inputs.mask)
-        method = INVERSION[inputs.method]
-        facts: dict[str, Any] = {
-            "inversion": inputs.method,
-            "inversion_reference": method.reference,
-            "inversion_parameters": method.settings,
-        }
-        parameters: dict[str, Any] = {}
-        flags: list[str] = []
-        if inputs.method == "isdu":
-            weights = cached_weights(inputs.weights, inputs.weights_iterations)
-            grid = chosen_grid(
-                inputs.grid, weights, voxel_size_mm(field.affine), inputs.b0_direction
-            )
-            if grid != "native":
-                flags.append("other_grid_for_weights")
-            chosen = {"precision": inputs.precision, "grid": grid}
-            parameters = {"weights": weights, **chosen}
-            facts |= {
-                "inversion_parameters": method.settings | {"weights": weights.name} | chosen,
-                "weights": weights.name,
-                "weights_sha256": weights.sha256,
-                "weights_description": weights.description,
-                "weights_iterations": weights.network.architecture.iterations,
-            }
-        geometry = {
-            "voxel_size_mm": voxel_size_mm(field.affine),
+        inputs, method = self.inputs, INVERSION[self.inputs.method]
+        affine = images.load_volume(inputs.mask).affine
+        volumes = {name: self._volume(name) for name in method.takes(VOLUMES)}
+        scalars = {
+            "voxel_size_mm": voxel_size_mm(affine),
             "b0_direction": inputs.b0_direction,
+            "field_strength_t": inputs.field_strength_t,
+            "echo_times_s": inputs.echo_times_s,
         }
-        bound = partial(method, **parameters)
+        ready = method.prepared(inputs.parameters, scalars)
 
-        def tensors(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-            return (
-                torch.from_numpy(field.data).to(device),
-                torch.from_numpy(mask.data > 0).to(device),
-            )
+        def tensors(device: torch.device) -> dict[str, torch.Tensor]:
+            return {name: torch.from_numpy(v).to(device) for name, v in volumes.items()}
 
         def invert(device: torch.device) -> torch.Tensor:
-            return bound(*tensors(device), **geometry).cpu()
+            chi: torch.Tensor = method.run({**tensors(device), **scalars}, **ready.parameters)
+            return chi.cpu()
 
         def spread(device: torch.device) -> torch.Tensor:
-            sd = torch.from_numpy(images.load_volume(inputs.field_sd_ppm).data).to(device)
-            return standard_deviation(bound, *tensors(device), field_sd_ppm=sd, **geometry).cpu()
+            sd = torch.from_numpy(self._volume("field_sd_ppm")).to(device)
+            maps = {**tensors(device), **scalars}
+            bound = partial(method.run, **ready.parameters)
+            return standard_deviation(bound, maps, field_sd_ppm=sd).cpu()
 
-        chi, facts["inversion_device"] = run_on(inputs.device, invert)
+        chi, chi_device = run_on(inputs.device, invert)
         maps = {"chi_ppm": chi.numpy()}
-        sentences = [(f"Susceptibility was computed by {method.description}", method.reference)]
-        if isdefined(inputs.field_sd_ppm):
+        facts = {"inversion_device": chi_device, **ready.facts}
+        sentences = [INVERSION.step("Susceptibility was computed by {}", inputs.method)]
+        if inputs.uncertainty:
             sd, facts["uncertainty_device"] = run_on(inputs.device, spread)
-            maps["chi_sd_ppm"] = sd.numpy()
-            sentences.append(
-                (
-                    "Its standard deviation is the spread over "
-                    f"{MEMBERS} mirrored copies of the field with noise of its own size",
-                    "",
-                )
+            maps["chi_sd"] = sd.numpy()
+            text = (
+                f"Its standard deviation is the spread over {MEMBERS} mirrored copies of the field "
+                "with noise of its own size"
             )
-        self._save(runtime, field.affine, **maps)
-        self._note(runtime, sentences, flags, **facts)
+            sentences.append((text, ""))
+        self._save(runtime, affine, **maps)
+        self._note(
+            runtime,
+            sentences,
+            ready.flags,
+            inversion=inputs.method,
+            inversion_reference=method.reference,
+            inversion_parameters=ready.stated,
+            **facts,
+        )
         return runtime
+
+    def _volume(self, name: str) -> Any:
+        if name == "magnitude":
+            return combined_magnitude(images.load_stack([self.inputs.magnitude]).data)
+        data = images.load_volume(getattr(self.inputs, name)).data
+        return data > 0 if name == "mask" else data
 
 
 class _ReferenceInput(BaseInterfaceInputSpec):
     chi_ppm = File(exists=True, mandatory=True)
-    mask = File(exists=True, mandatory=True)
-    r2star = File(exists=True)
-    region = traits.Str(mandatory=True)
+    eroded_mask = File(exists=True, mandatory=True)
+    r2star_per_s = File(exists=True)
+    region = traits.Str(mandatory=True, desc="as on the command line")
 
 
 class _ReferenceOutput(TraitedSpec):
@@ -136,13 +125,19 @@ class ReferenceChi(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         chi = images.load_volume(self.inputs.chi_ppm)
-        mask = images.load_volume(self.inputs.mask).data > 0
+        mask = images.load_volume(self.inputs.eroded_mask).data > 0
         whole = reference(chi.data, mask, mask, "whole mask")
-        chosen = self._choose(whole, mask, voxel_size_mm(chi.affine))
+        chosen = Referenced(chi.data, "none", 0.0, whole.sd_ppm, whole.n_voxels)
+        available = {"mask": mask, "voxel_size_mm": voxel_size_mm(chi.affine)}
+        if isdefined(self.inputs.r2star_per_s):
+            available["r2star_per_s"] = images.load_volume(self.inputs.r2star_per_s).data
+        if (choice := REFERENCE.resolved(self.inputs.region, available)) is not None:
+            region = REFERENCE.run(choice, available)
+            chosen = reference(chi.data, mask, region, REFERENCE[choice.name].description)
         self._save(runtime, chi.affine, chi_ppm=chosen.chi_ppm)
         self._note(
             runtime,
-            [(f"Susceptibility is referenced to: {chosen.region}.", "10.1002/mrm.30006")],
+            [(f"Susceptibility is referenced to: {chosen.region}", "10.1002/mrm.30006")],
             reference=chosen.region,
             # relative to the whole mask, so that anybody can re-reference
             reference_mean_ppm=chosen.offset_ppm - whole.offset_ppm,
@@ -151,33 +146,20 @@ class ReferenceChi(Step):
         )
         return runtime
 
-    def _choose(
-        self, whole: Referenced, mask: np.ndarray[Any, Any], size: tuple[float, float, float]
-    ) -> Referenced:
-        chi = images.load_volume(self.inputs.chi_ppm).data
-        if self.inputs.region == "none":
-            return Referenced(chi, "none", 0.0, whole.sd_ppm, whole.n_voxels)
-        if self.inputs.region == "csf":
-            if not isdefined(self.inputs.r2star):
-                raise DataError("--reference csf needs R2*; use whole-mask")
-            r2star = images.load_volume(self.inputs.r2star).data
-            return reference(chi, mask, csf_region(r2star, mask, size), "ventricular CSF")
-        return whole
-
 
 class _MergeInput(BaseInterfaceInputSpec):
     inner_chi_ppm = File(exists=True, mandatory=True, desc="of the reliable voxels")
-    inner_field_ppm = File(exists=True, mandatory=True)
-    inner_mask = File(exists=True, mandatory=True)
+    inner_local_field_ppm = File(exists=True, mandatory=True)
+    inner_eroded_mask = File(exists=True, mandatory=True)
     whole_chi_ppm = File(exists=True, mandatory=True, desc="of all voxels of the brain mask")
-    whole_field_ppm = File(exists=True, mandatory=True)
-    whole_mask = File(exists=True, mandatory=True)
+    whole_local_field_ppm = File(exists=True, mandatory=True)
+    whole_eroded_mask = File(exists=True, mandatory=True)
 
 
 class _MergeOutput(TraitedSpec):
     chi_ppm = File(exists=True)
-    field_ppm = File(exists=True)
-    mask = File(exists=True)
+    local_field_ppm = File(exists=True)
+    eroded_mask = File(exists=True)
     notes = File(exists=True)
 
 
@@ -189,12 +171,13 @@ class MergePasses(Step):
     def _run_interface(self, runtime: Any) -> Any:
         names = _MergeInput().copyable_trait_names()
         volumes = {name: images.load_volume(getattr(self.inputs, name)) for name in names}
-        inner, whole = volumes["inner_mask"].data > 0, volumes["whole_mask"].data > 0
+        inner, whole = (volumes[f"{part}_eroded_mask"].data > 0 for part in ("inner", "whole"))
         merged = {}
-        for name in ("chi_ppm", "field_ppm"):
+        for name in ("chi_ppm", "local_field_ppm"):
             maps = volumes[f"inner_{name}"].data, volumes[f"whole_{name}"].data
             merged[name], mask = merge_passes(maps[0], inner, maps[1], whole)
-        self._save(runtime, volumes["inner_mask"].affine, mask=mask, **merged)
+        affine = volumes["inner_eroded_mask"].affine
+        self._save(runtime, affine, eroded_mask=mask, **merged)
         text = "Reliable voxels were inverted alone; the others were filled in from a second pass"
         self._note(runtime, [(text, "10.1002/mrm.29048")], two_pass=True)
         return runtime

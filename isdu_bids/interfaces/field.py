@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,23 +10,20 @@ from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
     TraitedSpec,
-    isdefined,
     traits,
 )
 
 from isdu_bids import images
 from isdu_bids.background.registry import BACKGROUND
 from isdu_bids.geometry import voxel_size_mm
-from isdu_bids.interfaces.base import Step
-from isdu_bids.masking.masks import MASKS
-from isdu_bids.masking.synthstrip import SYNTHSTRIP_SHA256
+from isdu_bids.interfaces.base import MethodInput, Step
+from isdu_bids.masking.registry import MASKS
 from isdu_bids.masking.trusted import trusted_mask
-from isdu_bids.phase.combination import COMBINATION
 from isdu_bids.phase.mapping import map_field
-from isdu_bids.phase.relaxation import RELAXATION, fit_relaxation, relaxation_method
+from isdu_bids.phase.registry import COMBINATION, OFFSET, RELAXATION, UNWRAPPING
+from isdu_bids.phase.relaxation import fit_relaxation
 from isdu_bids.phase.romeo import voxel_quality
 from isdu_bids.phase.scaling import decide_phase_scaling, explicit_scaling
-from isdu_bids.phase.unwrapping import UNWRAPPING
 from isdu_bids.physics.device import run_on
 from isdu_bids.units import hz_to_ppm
 
@@ -80,75 +76,75 @@ class LoadScan(Step):
         return runtime
 
 
-class _MaskInput(BaseInterfaceInputSpec):
+class _MaskInput(MethodInput):
     magnitude = File(exists=True, mandatory=True)
     phase = File(exists=True, mandatory=True)
     echo_times_s = traits.List(traits.Float)
-    method = traits.Str(mandatory=True)
-    mask_file = traits.Either(None, File(exists=True), desc="the user's own mask")
-    weights = File(exists=True, desc="of SynthStrip")
-    weights_sha256 = traits.Str(desc="so that other weights in the same place are not cached")
 
 
 class _MaskOutput(TraitedSpec):
-    mask = File(exists=True)
+    brain_mask = File(exists=True)
     notes = File(exists=True)
 
 
 class MaskBrain(Step):
-    """Mask from the magnitude and the quality of the phase, or the user's own."""
+    """Mask from the magnitude and the quality of the phase."""
 
     input_spec, output_spec = _MaskInput, _MaskOutput
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         magnitude = images.load_stack([inputs.magnitude])
-        if inputs.mask_file:
-            mask = images.load_volume(inputs.mask_file).data > 0.5
-            self._note(runtime, [("The brain mask was given by the user.", "")], mask="user")
-        else:
+        method = MASKS[inputs.method]
+        scan = {
+            "magnitude": magnitude.data,
+            "voxel_size_mm": voxel_size_mm(magnitude.affine),
+            "affine": magnitude.affine,
+        }
+        if method.takes(["quality"]):
             phase = images.load_stack([inputs.phase]).data
             finite = np.asarray(np.isfinite(phase).all(axis=0))
-            method = MASKS[inputs.method]
-            weights, flags = self._weights()
-            mask = method(
-                magnitude.data,
-                quality=voxel_quality(
-                    np.nan_to_num(phase), magnitude.data, inputs.echo_times_s, finite
-                ),
-                voxel_size_mm=voxel_size_mm(magnitude.affine),
-                affine=magnitude.affine,
-                **weights,
+            scan["quality"] = voxel_quality(
+                np.nan_to_num(phase), magnitude.data, inputs.echo_times_s, finite
             )
-            text = f"The mask is the {method.description}"
-            self._note(
-                runtime,
-                [(text, method.reference)],
-                flags,
-                mask=inputs.method,
-                mask_reference=method.reference,
-                mask_parameters=method.settings,
-                **({"mask_weights_sha256": inputs.weights_sha256} if weights else {}),
-            )
-        self._save(runtime, magnitude.affine, mask=mask)
+        ready = method.prepared(inputs.parameters, scan)
+        self._save(runtime, magnitude.affine, brain_mask=method.run(scan, **ready.parameters))
+        self._note(
+            runtime,
+            [MASKS.step("The mask is the {}", inputs.method)],
+            ready.flags,
+            mask=inputs.method,
+            mask_reference=MASKS[inputs.method].reference,
+            mask_parameters=ready.stated,
+            **{f"mask_{name}": fact for name, fact in ready.facts.items()},
+        )
         return runtime
 
-    def _weights(self) -> tuple[dict[str, Path], list[str]]:
-        """Weights of a method that needs a file, and what a reader must know of them."""
-        if not isdefined(self.inputs.weights):
-            return {}, []
-        official = self.inputs.weights_sha256 == SYNTHSTRIP_SHA256
-        return {"weights": Path(self.inputs.weights)}, [] if official else ["unofficial_synthstrip"]
+
+class _TakeMaskInput(BaseInterfaceInputSpec):
+    mask_file = File(exists=True, mandatory=True)
+
+
+class TakeMask(Step):
+    """Take the user's own mask."""
+
+    input_spec, output_spec = _TakeMaskInput, _MaskOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        mask = images.load_volume(self.inputs.mask_file)
+        self._save(runtime, mask.affine, brain_mask=mask.data > 0.5)
+        self._note(runtime, [("The brain mask was given by the user", "")], mask="user")
+        return runtime
 
 
 class _FieldInput(BaseInterfaceInputSpec):
     magnitude = File(exists=True, mandatory=True)
     phase = File(exists=True, mandatory=True)
-    mask = File(exists=True, mandatory=True)
+    brain_mask = File(exists=True, mandatory=True)
     echo_times_s = traits.List(traits.Float, mandatory=True)
     field_strength_t = traits.Float(mandatory=True)
     b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
-    offset = traits.Str(mandatory=True)
+    offset = traits.Str(mandatory=True, desc="as this and the others on the command line")
     sign = traits.Str("auto")
     unwrapping = traits.Str(mandatory=True)
     combination = traits.Str(mandatory=True)
@@ -156,11 +152,11 @@ class _FieldInput(BaseInterfaceInputSpec):
 
 class _FieldOutput(TraitedSpec):
     unwrapped = File(exists=True, desc="stack of echoes, rad")
-    field_ppm = File(exists=True, desc="total field")
+    total_field_ppm = File(exists=True)
     field_sd_ppm = File(exists=True)
     quality = File(exists=True, desc="of the phase, 0 to 1")
     measured_mask = File(exists=True, desc="the mask without voxels that have no finite phase")
-    mask = File(exists=True, desc="of these, the voxels whose field is to be trusted")
+    trusted_mask = File(exists=True, desc="of these, the voxels whose field is to be trusted")
     notes = File(exists=True)
 
 
@@ -171,7 +167,7 @@ class MapField(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        mask = images.load_volume(inputs.mask)
+        mask = images.load_volume(inputs.brain_mask)
         phase = images.load_stack([inputs.phase]).data
         measured = (mask.data > 0) & np.isfinite(phase).all(axis=0)
         fit = map_field(
@@ -190,39 +186,39 @@ class MapField(Step):
             runtime,
             mask.affine,
             unwrapped=fit.unwrapped_rad,
-            field_ppm=hz_to_ppm(fit.field_hz, inputs.field_strength_t),
+            total_field_ppm=hz_to_ppm(fit.field_hz, inputs.field_strength_t),
             field_sd_ppm=hz_to_ppm(fit.field_sd_hz, inputs.field_strength_t),
             quality=fit.quality,
             measured_mask=measured,
-            mask=trusted_mask(measured, fit.quality),
+            trusted_mask=trusted_mask(measured, fit.quality),
         )
+        offset = OFFSET.resolved(inputs.offset, {"echo_times_s": inputs.echo_times_s})
         self._note(
             runtime,
             fit.steps,
             fit.flags,
-            offset=fit.offset,
+            offset=str(offset or "none"),
             unwrapping=inputs.unwrapping,
-            unwrapping_reference=UNWRAPPING[inputs.unwrapping].reference,
+            unwrapping_reference=UNWRAPPING.step("{}", inputs.unwrapping)[1],
             combination=inputs.combination,
-            combination_reference=COMBINATION[inputs.combination].reference,
+            combination_reference=COMBINATION.step("{}", inputs.combination)[1],
             sign_correlation=fit.sign_correlation,
         )
         return runtime
 
 
-class _BackgroundInput(BaseInterfaceInputSpec):
-    field_ppm = File(exists=True, mandatory=True)
+class _BackgroundInput(MethodInput):
+    total_field_ppm = File(exists=True, mandatory=True)
     field_sd_ppm = File(exists=True, mandatory=True)
-    mask = File(exists=True, mandatory=True)
+    trusted_mask = File(exists=True, mandatory=True)
     b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
-    method = traits.Str(mandatory=True)
     device = traits.Str("cpu")
     use_gpu = traits.Bool(False, nohash=True)
 
 
 class _BackgroundOutput(TraitedSpec):
-    field_ppm = File(exists=True, desc="local field")
-    mask = File(exists=True, desc="where the local field is valid")
+    local_field_ppm = File(exists=True)
+    eroded_mask = File(exists=True, desc="where the local field is valid")
     notes = File(exists=True)
 
 
@@ -233,40 +229,41 @@ class RemoveBackground(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        total, mask, field_sd = (
-            images.load_volume(path)
-            for path in (inputs.field_ppm, inputs.mask, inputs.field_sd_ppm)
-        )
+        total = images.load_volume(inputs.total_field_ppm)
+        volumes = {
+            "field_ppm": total.data,
+            "mask": images.load_volume(inputs.trusted_mask).data > 0,
+            "field_sd_ppm": images.load_volume(inputs.field_sd_ppm).data,
+        }
+        geometry = {
+            "voxel_size_mm": voxel_size_mm(total.affine),
+            "b0_direction": inputs.b0_direction,
+        }
         method = BACKGROUND[inputs.method]
 
         def remove(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-            local = method(
-                torch.from_numpy(total.data).to(device),
-                torch.from_numpy(mask.data > 0).to(device),
-                voxel_size_mm=voxel_size_mm(total.affine),
-                b0_direction=inputs.b0_direction,
-                field_sd_ppm=torch.from_numpy(field_sd.data).to(device),
-            )
+            tensors = {name: torch.from_numpy(v).to(device) for name, v in volumes.items()}
+            local = method.run({**tensors, **geometry}, **inputs.parameters)
             return local.field_ppm.cpu(), local.mask.cpu()
 
         (field, valid), device_used = run_on(inputs.device, remove)
-        self._save(runtime, total.affine, field_ppm=field.numpy(), mask=valid.numpy())
-        text = f"Background fields were removed by {method.description}"
+        maps = {"local_field_ppm": field.numpy(), "eroded_mask": valid.numpy()}
+        self._save(runtime, total.affine, **maps)
         self._note(
             runtime,
-            [(text, method.reference)],
+            [BACKGROUND.step("Background fields were removed by {}", inputs.method)],
             background=inputs.method,
-            background_reference=method.reference,
-            background_parameters=method.settings,
+            background_reference=BACKGROUND[inputs.method].reference,
+            background_parameters=dict(inputs.parameters),
             background_device=device_used,
         )
         return runtime
 
 
 class _RelaxationInput(BaseInterfaceInputSpec):
-    method = traits.Str("auto")
+    method = traits.Str(mandatory=True, desc="as on the command line")
     magnitude = File(exists=True, mandatory=True)
-    mask = File(exists=True, mandatory=True)
+    brain_mask = File(exists=True, mandatory=True)
     echo_times_s = traits.List(traits.Float, mandatory=True)
 
 
@@ -284,19 +281,13 @@ class MapRelaxation(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         magnitude = images.load_stack([self.inputs.magnitude])
-        mask = images.load_volume(self.inputs.mask).data > 0
+        mask = images.load_volume(self.inputs.brain_mask).data > 0
         times_s = self.inputs.echo_times_s
-        name = relaxation_method(times_s) if self.inputs.method == "auto" else self.inputs.method
-        fit = fit_relaxation(magnitude.data, times_s, mask, name)
+        choice = RELAXATION.resolved(self.inputs.method, {"echo_times_s": times_s})
+        fit = fit_relaxation(magnitude.data, times_s, mask, str(choice))
         self._save(
             runtime, magnitude.affine, r2star=fit.r2star_per_s, t2star=fit.t2star_s, s0=fit.s0
         )
-        method = RELAXATION[name]
-        text = f"R2* was fitted by {method.description}"
-        self._note(
-            runtime,
-            [(text, method.reference)],
-            relaxation=name,
-            relaxation_reference=method.reference,
-        )
+        sentence = RELAXATION.step("R2* was fitted by {}", str(choice))
+        self._note(runtime, [sentence], relaxation=str(choice), relaxation_reference=sentence[1])
         return runtime

@@ -159,7 +159,7 @@ class _WriteInput(_takes(_WRITTEN)):  # type: ignore[misc]
     acquisition = traits.Instance(Acquisition, mandatory=True)
     b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
     output_dir = traits.Str(mandatory=True)
-    write_fields = traits.Bool(True)
+    write_fields = traits.Bool(True, usedefault=True)
     measures = File(exists=True, mandatory=True)
     notes = traits.List(File(exists=True), mandatory=True)
     flags = traits.List(traits.Str, desc="what the choice of steps leaves out")

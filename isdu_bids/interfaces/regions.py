@@ -21,19 +21,17 @@ from isdu_bids.errors import DataError, IsduError
 from isdu_bids.files import finite, write_json
 from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import Step, combined_magnitude
-from isdu_bids.segmentation.choose import load_network
 from isdu_bids.segmentation.keras_weights import load_scores
+from isdu_bids.segmentation.registry import SEGMENTATION
 from isdu_bids.segmentation.segment import segment
 from isdu_bids.segmentation.statistics import region_statistics
 
 
 class _SegmentInput(BaseInterfaceInputSpec):
     magnitude = File(exists=True, mandatory=True, desc="stack of echoes")
-    method = traits.Str("auto", desc="name of the network")
-    weights = File(exists=True, desc="of the network")
-    weights_sha256 = traits.Str(desc="so that other weights in the same place are not cached")
-    judge = File(exists=True, desc="weights of the network that scores the labels")
-    judge_sha256 = traits.Str()
+    method = traits.Str(desc="this and the next two as in MethodInput, without a user's labels")
+    parameters = traits.Dict(traits.Str, traits.Any)
+    checksums = traits.Dict(traits.Str, traits.Str)
     dseg_file = File(exists=True, desc="the user's labels, used instead")
     device = traits.Str("cpu")
     use_gpu = traits.Bool(False, nohash=True)
@@ -79,13 +77,13 @@ class SegmentMagnitude(Step):
 
     def _find_labels(self, runtime: Any, magnitude: images.Volume) -> None:
         combined = combined_magnitude(magnitude.data)
-        chosen = load_network(self.inputs.method, Path(self.inputs.weights))
-        judged = isdefined(self.inputs.judge)
+        method = SEGMENTATION[self.inputs.method]
+        chosen = method(**self.inputs.parameters)
         result = segment(
             combined,
             magnitude.affine,
             network=chosen.network,
-            judge=load_scores(Path(self.inputs.judge)) if judged else None,
+            judge=load_scores(chosen.judge) if chosen.judge else None,
             device=self.inputs.device,
         )
         self._save(runtime, magnitude.affine, labels=result.labels, posterior=result.posterior)
@@ -96,22 +94,23 @@ class SegmentMagnitude(Step):
             "scores": result.scores,
         }
         write_json(Path(self._results["volumes"]), volumes)
+        judged = {"segmentation_scores_sha256": self.inputs.checksums.get("judge")}
         self._note(
             runtime,
-            [(f"Regions were labelled on the magnitude by {chosen.description}", chosen.reference)],
+            [(f"Regions were labelled on the magnitude by {chosen.description}", method.reference)],
             chosen.flags,
             segmentation=chosen.name,
-            segmentation_reference=chosen.reference,
+            segmentation_reference=method.reference,
             segmentation_sha256=chosen.sha256,
             segmentation_official=chosen.official,
             segmentation_device=result.device,
-            **({"segmentation_scores_sha256": self.inputs.judge_sha256} if result.scores else {}),
+            **(judged if result.scores else {}),
         )
 
 
 class _MeasureInput(BaseInterfaceInputSpec):
     chi_ppm = File(exists=True, mandatory=True, desc="referenced")
-    mask = File(exists=True, mandatory=True, desc="where chi is valid")
+    eroded_mask = File(exists=True, mandatory=True, desc="where chi is valid")
     labels = File(exists=True, mandatory=True)
     dseg_file = traits.Either(None, File(exists=True), desc="the user's, whose names count")
     posterior = File(exists=True)
@@ -138,7 +137,7 @@ class MeasureRegions(Step):
         result = region_statistics(
             chi.data,
             labels,
-            images.load_volume(self.inputs.mask).data > 0,
+            images.load_volume(self.inputs.eroded_mask).data > 0,
             voxel_volume_mm3=float(np.prod(voxel_size_mm(chi.affine))),
             r2star_per_s=_data(self.inputs.r2star),
             posterior=_data(self.inputs.posterior),

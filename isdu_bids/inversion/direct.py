@@ -23,7 +23,7 @@ def tkd(
     *,
     voxel_size_mm: Sequence[float],
     b0_direction: Sequence[float],
-    threshold: float = 0.15,
+    threshold: float,
 ) -> torch.Tensor:
     r"""Thresholded k-space division.
 
@@ -58,7 +58,7 @@ def l2(
     *,
     voxel_size_mm: Sequence[float],
     b0_direction: Sequence[float],
-    weight: float = 3e-3,
+    weight: float,
 ) -> torch.Tensor:
     r"""Smoothest susceptibility that explains the field: gradient-regularised least squares.
 

@@ -13,8 +13,6 @@ from isdu_bids.errors import DataError
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
-REFERENCES = ("whole-mask", "csf", "none")
-
 #: Free fluid decays slower than any tissue at clinical field strengths (1/s).
 _MAX_CSF_R2STAR = 5.0
 #: Ventricles lie within this part of the mask's extent around its centre.
@@ -61,6 +59,11 @@ def reference(chi_ppm: FloatArray, mask: BoolArray, region: BoolArray, name: str
     offset = float(values.mean(dtype=np.float64))
     referenced = np.where(mask, chi_ppm - offset, 0).astype(np.float32)
     return Referenced(referenced, name, offset, float(values.std(dtype=np.float64)), values.size)
+
+
+def whole_mask(mask: BoolArray) -> BoolArray:
+    """Every voxel of the mask."""
+    return mask
 
 
 def csf_region(

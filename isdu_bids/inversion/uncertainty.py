@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
-Inversion = Callable[..., torch.Tensor]
+Inversion = Callable[[Mapping[str, Any]], torch.Tensor]
 
 MEMBERS = 8
+#: The inputs of which one is the field to be inverted.
+_FIELDS = ("field_ppm", "total_field_ppm")
 
 
 def standard_deviation(
     invert: Inversion,
-    field_ppm: torch.Tensor,
-    mask: torch.Tensor,
+    inputs: Mapping[str, Any],
     *,
-    voxel_size_mm: Sequence[float],
-    b0_direction: Sequence[float],
     field_sd_ppm: torch.Tensor | None = None,
     members: int = MEMBERS,
     seed: int = 0,
@@ -32,9 +32,9 @@ def standard_deviation(
     Parameters
     ----------
     invert
-        A method of `inversion.registry.INVERSION` with its parameters bound.
-    field_ppm, mask, voxel_size_mm, b0_direction
-        As for that method.
+        A method of `inversion.registry.INVERSION`, as a function of its inputs.
+    inputs
+        What it takes, by the names of that registry: tensors ``(x, y, z)``, ``b0_direction``, ...
     field_sd_ppm
         Standard deviation of the field; without it only the mirroring counts.
     members
@@ -48,18 +48,20 @@ def standard_deviation(
         Standard deviation in ppm, zero outside the mask.
     """
     generator = torch.Generator().manual_seed(seed)
+    mask = inputs["mask"]
     maps = []
     for member in range(members):
         axes = [axis for axis in range(3) if member >> axis & 1]
-        direction = [-b if axis in axes else b for axis, b in enumerate(b0_direction)]
-        noisy = field_ppm
+        copy = dict(inputs)
+        copy["b0_direction"] = [
+            -b if axis in axes else b for axis, b in enumerate(inputs["b0_direction"])
+        ]
         if field_sd_ppm is not None:
-            noise = torch.randn(field_ppm.shape, generator=generator).to(field_ppm)
-            noisy = field_ppm + noise * field_sd_ppm
-        chi = invert(
-            noisy.flip(axes), mask.flip(axes), voxel_size_mm=voxel_size_mm, b0_direction=direction
-        ).flip(axes)
+            noise = torch.randn(mask.shape, generator=generator).to(field_sd_ppm) * field_sd_ppm
+            copy |= {name: inputs[name] + noise for name in _FIELDS if name in inputs}
+        flipped = {k: v.flip(axes) for k, v in copy.items() if isinstance(v, torch.Tensor)}
+        chi = invert({**copy, **flipped}).flip(axes)
         maps.append(chi[mask] - chi[mask].mean())  # the mean carries no meaning
-    result = torch.zeros_like(field_ppm)
+    result = torch.zeros(mask.shape).to(maps[0])
     result[mask] = torch.stack(maps).std(0)
     return result

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from isdu_bids.errors import DataError
@@ -28,12 +27,7 @@ _SHADING_MM = 20.0
 
 
 def magnitude_mask(
-    magnitude: FloatArray,
-    *,
-    quality: FloatArray | None = None,
-    voxel_size_mm: Sequence[float],
-    affine: npt.ArrayLike | None = None,
-    tissue_fraction: float = 0.55,
+    magnitude: FloatArray, *, voxel_size_mm: Sequence[float], tissue_fraction: float
 ) -> BoolArray:
     """Brain by its magnitude: an inflated surface, cut to tissue and freed of thin links.
 
@@ -41,12 +35,8 @@ def magnitude_mask(
     ----------
     magnitude
         Shape ``(echo, x, y, z)``; the root mean square over echoes is used.
-    quality
-        Not used.
     voxel_size_mm
         Edge lengths of a voxel in mm.
-    affine
-        Not used.
     tissue_fraction
         A voxel is tissue from this fraction of the mean brain magnitude around it.
 
@@ -70,35 +60,26 @@ def magnitude_mask(
 
 
 def quality_mask(
-    magnitude: FloatArray,
-    *,
-    quality: FloatArray | None = None,
-    voxel_size_mm: Sequence[float],
-    affine: npt.ArrayLike | None = None,
-    threshold: float = 0.4,
+    quality: FloatArray, *, voxel_size_mm: Sequence[float], threshold: float
 ) -> BoolArray:
     """Voxels of reliable phase, as one solid piece: tissue of the whole head, scalp included.
 
     Parameters
     ----------
-    magnitude
-        Not used.
     quality
         Quality of the phase in [0, 1], shape ``(x, y, z)``.
     voxel_size_mm
         Edge lengths of a voxel in mm.
-    affine
-        Not used.
     threshold
         Lowest quality that counts as reliable.
 
     Raises
     ------
     DataError
-        Without a quality map, or if nothing in it is reliable.
+        If nothing in it is reliable.
     """
     radius_mm = 1.5 * max(voxel_size_mm)
-    reliable = close_gaps(_needed(quality) > threshold, radius_mm, voxel_size_mm)
+    reliable = close_gaps(quality > threshold, radius_mm, voxel_size_mm)
     core = largest_component(erode(reliable, radius_mm, voxel_size_mm))
     if not core.any():
         raise DataError("the phase is unreliable everywhere; check the part-phase files")
@@ -108,11 +89,10 @@ def quality_mask(
 def combined_mask(
     magnitude: FloatArray,
     *,
-    quality: FloatArray | None = None,
+    quality: FloatArray,
     voxel_size_mm: Sequence[float],
-    affine: npt.ArrayLike | None = None,
-    tissue_fraction: float = 0.55,
-    threshold: float = 0.2,
+    tissue_fraction: float,
+    threshold: float,
 ) -> BoolArray:
     """Brain by its magnitude, less the parts near its rim where the phase is unreliable.
 
@@ -148,7 +128,7 @@ def combined_echoes(magnitude: FloatArray) -> FloatArray:
 def trimmed_brain(
     found: BoolArray,
     network: str,
-    quality: FloatArray | None,
+    quality: FloatArray,
     threshold: float,
     voxel_size_mm: Sequence[float],
 ) -> BoolArray:
@@ -157,7 +137,7 @@ def trimmed_brain(
     Raises
     ------
     DataError
-        If it found nothing, or there is no quality map.
+        If it found nothing.
     """
     brain = fill_holes(largest_component(found))
     if not brain.any():
@@ -166,20 +146,12 @@ def trimmed_brain(
 
 
 def without_unreliable_rim(
-    brain: BoolArray, quality: FloatArray | None, threshold: float, voxel_size_mm: Sequence[float]
+    brain: BoolArray, quality: FloatArray, threshold: float, voxel_size_mm: Sequence[float]
 ) -> BoolArray:
     """Brain less the parts near its rim where the phase is unreliable, in one piece."""
-    reliable = brain & (_needed(quality) > threshold)
+    reliable = brain & (quality > threshold)
     smooth = close_gaps(reliable, 1.5 * max(voxel_size_mm), voxel_size_mm) & brain
     return fill_holes(largest_component(smooth))
-
-
-def _needed(quality: FloatArray | None) -> FloatArray:
-    if quality is None:
-        raise DataError(
-            "this mask needs the quality of the phase; use the mask 'magnitude' instead"
-        )
-    return quality
 
 
 def _head_threshold(image: FloatArray) -> float:

@@ -29,11 +29,11 @@ _VIEW_MM = 250.0
 def deepbet_mask(
     magnitude: FloatArray,
     *,
-    quality: FloatArray | None = None,
+    quality: FloatArray,
     voxel_size_mm: Sequence[float],
-    affine: npt.ArrayLike | None = None,
-    probability: float = 0.5,
-    threshold: float = 0.2,
+    affine: npt.ArrayLike,
+    probability: float,
+    threshold: float,
 ) -> BoolArray:
     """Brain and the fluid around it by a network, less its rim where the phase is unreliable.
 
@@ -50,13 +50,11 @@ def deepbet_mask(
     Raises
     ------
     DataError
-        If the magnitude holds nothing, no brain is found in it, or there is no quality map.
+        If the magnitude holds nothing, or no brain is found in it.
     UsageError
-        If deepbet is not installed, or the affine is not given.
+        If deepbet is not installed.
     """
     image = combined_echoes(magnitude)
-    if affine is None:
-        raise UsageError("the mask 'deepbet' needs the affine, to know which way the axes point")
     axes, reversed_ = ras_axes(affine)
     flips = tuple(row for row, runs_back in enumerate(reversed_) if runs_back)
     upright = np.flip(image.transpose(axes), flips)

@@ -11,9 +11,10 @@ Hoopes et al. 2022, doi:10.1016/j.neuroimage.2022.119474.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from isdu_bids.errors import DataError, UsageError
+from isdu_bids.files import file_sha256
 from isdu_bids.geometry import ras_axes
 from isdu_bids.masking.brain import combined_echoes, trimmed_brain
 from isdu_bids.masking.morphology import BoolArray
@@ -29,6 +31,7 @@ from isdu_bids.masking.surface import FloatArray
 from isdu_bids.packaged import find_weights
 from isdu_bids.physics.planes import in_slabs, on_planes
 from isdu_bids.physics.resampling import axis_positions, interpolated
+from isdu_bids.registry import Prepared
 
 SYNTHSTRIP_FILE = "synthstrip.1.pt"
 #: SHA-256 of the file that FreeSurfer distributes.
@@ -114,6 +117,19 @@ def find_synthstrip(where: Path | None = None) -> Path:
     return path
 
 
+def locate_synthstrip(*, weights: str | None, **_: Any) -> dict[str, Path]:
+    """Find the file of a run that asks for this mask; errors as of `find_synthstrip`."""
+    return {"weights": find_synthstrip(Path(weights) if weights else None)}
+
+
+def prepare_synthstrip(parameters: Mapping[str, Any], _inputs: Mapping[str, Any]) -> Prepared:
+    """Tell which weights the mask is made with."""
+    path = find_synthstrip(Path(parameters["weights"]) if parameters["weights"] else None)
+    sha256 = file_sha256(path)
+    flags = () if sha256 == SYNTHSTRIP_SHA256 else ("unofficial_synthstrip",)
+    return Prepared(parameters, {"weights": path.name, "weights_sha256": sha256}, flags)
+
+
 def load_synthstrip(path: Path) -> SynthStrip:
     """Read FreeSurfer's file; nothing in it is executed.
 
@@ -137,12 +153,12 @@ def load_synthstrip(path: Path) -> SynthStrip:
 def synthstrip_mask(
     magnitude: FloatArray,
     *,
-    quality: FloatArray | None = None,
+    quality: FloatArray,
     voxel_size_mm: Sequence[float],
-    affine: npt.ArrayLike | None = None,
-    weights: Path | None = None,
-    border_mm: float = 1.0,
-    threshold: float = 0.2,
+    affine: npt.ArrayLike,
+    weights: str | Path | None,
+    border_mm: float,
+    threshold: float,
 ) -> BoolArray:
     """Brain and the fluid around it by a network, less its rim where the phase is unreliable.
 
@@ -161,15 +177,12 @@ def synthstrip_mask(
     Raises
     ------
     DataError
-        If the magnitude holds nothing, no brain is found in it, there is no quality map, or the
-        weights are damaged.
+        If the magnitude holds nothing, no brain is found in it, or the weights are damaged.
     UsageError
-        If the weights are not found, or the affine is not given.
+        If the weights are not found.
     """
     image = combined_echoes(magnitude)
-    if affine is None:
-        raise UsageError("the mask 'synthstrip' needs the affine, to know which way the axes point")
-    network = load_synthstrip(find_synthstrip(weights))
+    network = load_synthstrip(find_synthstrip(Path(weights) if weights else None))
     found = _distance_mm(network, image, voxel_size_mm, affine) < border_mm
     return trimmed_brain(found, "SynthStrip", quality, threshold, voxel_size_mm)
 

@@ -13,24 +13,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from isdu_bids.errors import UsageError
+from isdu_bids.networks.blocks import ResidualBlock, block_stages, conv
+from isdu_bids.networks.multiscale import MultiScale
 from isdu_bids.networks.stages import Stage, folded
-
-
-class ResidualBlock(nn.Module):
-    """conv - norm - ReLU - dropout - conv - norm, plus the identity, ReLU."""
-
-    def __init__(self, features: int, dropout: float) -> None:
-        super().__init__()
-        self.conv1 = _conv(features, features, 3)
-        self.bn1 = nn.BatchNorm3d(features)
-        self.drop = nn.Dropout3d(dropout)
-        self.conv2 = _conv(features, features, 3)
-        self.bn2 = nn.BatchNorm3d(features)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map ``(batch, features, x, y, z)`` to the same shape."""
-        inner = self.drop(torch.relu(self.bn1(self.conv1(x))))
-        return torch.relu(x + self.bn2(self.conv2(inner)))
 
 
 class WideResNet(nn.Module):
@@ -43,6 +28,8 @@ class WideResNet(nn.Module):
     ----------
     channels
         Channels of chi: 2 where the second is scratch space that survives between iterations.
+    inputs
+        Channels of the input; by default those of chi.
     depth
         10, 12, ... 18 as in the paper's Table 3; 18 has 447,232 parameters with 32 features.
     features
@@ -56,18 +43,23 @@ class WideResNet(nn.Module):
     """
 
     def __init__(
-        self, channels: int = 2, depth: int = 18, features: int = 32, dropout: float = 0.0
+        self,
+        channels: int = 2,
+        inputs: int | None = None,
+        depth: int = 18,
+        features: int = 32,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.head = _conv(channels, features, 3)
+        self.head = conv(inputs or channels, features, 3)
         n_blocks = (depth - 2) // 2
         self.blocks = nn.Sequential(*(ResidualBlock(features, dropout) for _ in range(n_blocks)))
-        self.tail1 = _conv(features, features, 1)
-        self.tail2 = _conv(features, features, 1)
-        self.tail3 = _conv(features, channels, 1)
+        self.tail1 = conv(features, features, 1)
+        self.tail2 = conv(features, features, 1)
+        self.tail3 = conv(features, channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map ``(batch, channels, x, y, z)`` to the same shape."""
+        """Map ``(batch, inputs, x, y, z)`` to ``(batch, channels, x, y, z)``."""
         x = self.blocks(torch.relu(self.head(x)))
         x = torch.relu(self.tail1(x))
         x = torch.relu(self.tail2(x))
@@ -75,12 +67,8 @@ class WideResNet(nn.Module):
 
     def stages(self) -> list[Stage]:
         """Inference form, batch norm folded."""
-        stages = [folded(self.head)]
-        for block in self.blocks:
-            assert isinstance(block, ResidualBlock)
-            stages.append(folded(block.conv1, block.bn1, opens_skip=True))
-            stages.append(folded(block.conv2, block.bn2, closes_skip=True))
-        return [*stages, folded(self.tail1), folded(self.tail2), folded(self.tail3, relu=False)]
+        tail = folded(self.tail1), folded(self.tail2), folded(self.tail3, relu=False)
+        return [folded(self.head), *block_stages(self.blocks), *tail]
 
 
 class SimpleCNN(nn.Module):
@@ -168,12 +156,13 @@ class UNet(nn.Module):
 DENOISERS: Mapping[str, Any] = {
     "wideresnet": WideResNet,
     "simple": SimpleCNN,
+    "multiscale": MultiScale,
     "unet-mini": partial(UNet, features=16, kernel_size=3),
     "unet-heavy": partial(UNet, features=32, kernel_size=5, slope=0.1),
 }
 
 
-def build_denoiser(kind: str, channels: int, **options: int | float) -> nn.Module:
+def build_denoiser(kind: str, channels: int, **options: Any) -> nn.Module:
     """Denoiser by name.
 
     Raises
@@ -187,15 +176,6 @@ def build_denoiser(kind: str, channels: int, **options: int | float) -> nn.Modul
     if unknown := [name for name in options if name not in known]:
         raise UsageError(f"denoiser {kind!r} has no option {unknown[0]!r}")
     return DENOISERS[kind](channels, **options)
-
-
-def stages_of(denoiser: nn.Module) -> list[Stage] | None:
-    """Inference form of a trained denoiser, or ``None`` for one that changes resolution."""
-    return denoiser.stages() if isinstance(denoiser, WideResNet | SimpleCNN) else None
-
-
-def _conv(inputs: int, outputs: int, size: int) -> nn.Conv3d:
-    return nn.Conv3d(inputs, outputs, size, padding=size // 2, bias=False)
 
 
 def _double(inputs: int, outputs: int, size: int, slope: float) -> nn.Sequential:

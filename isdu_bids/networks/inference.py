@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from isdu_bids.errors import DataError, UsageError
-from isdu_bids.networks.choices import GRIDS, PRECISIONS
-from isdu_bids.networks.denoisers import stages_of
+from isdu_bids.networks.forms import Pyramid, inference_form
 from isdu_bids.networks.grids import isotropic_grid
-from isdu_bids.networks.slabs import Active, Slabs, run_stages
+from isdu_bids.networks.registry import GRIDS, PRECISIONS
+from isdu_bids.networks.slabs import Active, Slabs
 from isdu_bids.networks.unrolled import ISDUQSMNet
-from isdu_bids.networks.weights import DEFAULT_WEIGHTS, Weights, load_weights
+from isdu_bids.networks.weights import Weights, load_weights, weights_path
 from isdu_bids.physics.dipole import dipole_kernel
-from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
+from isdu_bids.physics.window import Window
+from isdu_bids.registry import Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +38,12 @@ def isdu(
     *,
     voxel_size_mm: Sequence[float],
     b0_direction: Sequence[float],
-    weights: str | Path | Weights = DEFAULT_WEIGHTS,
-    grid: str = "auto",
-    precision: str = "single",
-    crop: bool = True,
+    field_sd_ppm: torch.Tensor | float | None = None,
+    weights: str | Path | Weights,
+    weights_iterations: int | None,
+    grid: str,
+    precision: str,
+    crop: bool,
 ) -> torch.Tensor:
     """Invert a local field with ISDU-QSMNet.
 
@@ -50,8 +53,13 @@ def isdu(
         Local field (ppm) and where it is valid, ``(x, y, z)``, on the device to compute on.
     voxel_size_mm, b0_direction
         Geometry in voxel axes.
+    field_sd_ppm
+        Standard deviation of the field, a map or one number; needed by networks with noise input,
+        and without effect on others.
     weights
         Loaded weights, a packaged name or a path.
+    weights_iterations
+        K, where a file does not store it.
     grid
         ``native``; ``resampled`` to isotropic voxels of the finest edge; ``aligned``: also turned
         so that B0 is along the last axis; ``auto`` as `auto_grid` says.
@@ -72,49 +80,77 @@ def isdu(
     DataError
         If the field is not finite inside the mask.
     UsageError
-        For an unknown grid or precision.
+        For an unknown grid or precision, or a network that needs ``field_sd_ppm``.
     """
-    loaded = weights if isinstance(weights, Weights) else cached_weights(str(weights))
+    loaded = (
+        weights
+        if isinstance(weights, Weights)
+        else cached_weights(str(weights), weights_iterations)
+    )
     check_finite(field_ppm, mask)
+    if loaded.network.architecture.noise_input and field_sd_ppm is None:
+        raise UsageError(
+            f"weights {loaded.name} need the field's standard deviation; give it (--field-sd)"
+        )
     slabs = _slabs(precision, crop, field_ppm.device)
     grid = chosen_grid(grid, loaded, voxel_size_mm, b0_direction)
+    mask = mask.bool()
+    field = torch.where(mask, field_ppm.float(), 0.0)
+    sd = torch.as_tensor(0.0 if field_sd_ppm is None else field_sd_ppm, device=field.device)
+    scan = _Scan(field, mask, sd.float().expand_as(field), voxel_size_mm, b0_direction)
+    # networks have mostly seen B0 near the last axis, and changing axes costs nothing
     steepest = int(np.argmax(np.abs(b0_direction)))
-    if steepest != 2:
-        # networks have mostly seen B0 near the last axis, and changing axes costs nothing
+    turned = scan.with_last_axis(steepest)
+    if grid == "native" or not bool(mask.any()):
+        chi = _on_native_grid(loaded.network, turned, slabs)
+    else:
+        chi = _on_other_grid(loaded.network, turned, slabs, aligned=grid == "aligned")
+    return chi.transpose(steepest, 2)
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """What a network is given, on some grid."""
+
+    field: torch.Tensor
+    mask: torch.Tensor
+    field_sd: torch.Tensor
+    voxel_size_mm: Sequence[float]
+    b0_direction: Sequence[float]
+
+    def with_last_axis(self, axis: int) -> _Scan:
+        """Exchange an axis with the last one."""
 
         def swapped(triple: Sequence[float]) -> list[float]:
             values = list(triple)
-            values[steepest], values[2] = values[2], values[steepest]
+            values[axis], values[2] = values[2], values[axis]
             return values
 
-        return isdu(
-            field_ppm.transpose(steepest, 2),
-            mask.transpose(steepest, 2),
-            voxel_size_mm=swapped(voxel_size_mm),
-            b0_direction=swapped(b0_direction),
-            weights=loaded,
-            grid=grid,
-            precision=precision,
-            crop=crop,
-        ).transpose(steepest, 2)
-    mask = mask.bool()
-    field = torch.where(mask, field_ppm.float(), 0.0)
-    if grid == "native" or not bool(mask.any()):
-        return _on_native_grid(loaded.network, field, mask, voxel_size_mm, b0_direction, slabs)
-    native_mask = mask.cpu().numpy()
-    other = isotropic_grid(
-        native_mask, voxel_size_mm, b0_direction, min(voxel_size_mm), aligned=grid == "aligned"
-    )
-    pulled, inside = other.pull(field.cpu().numpy(), native_mask)
-    chi = _on_native_grid(
-        loaded.network,
-        torch.from_numpy(pulled).to(field.device),
-        torch.from_numpy(inside).to(field.device),
-        (other.spacing_mm,) * 3,
-        other.b0_direction,
-        slabs,
-    )
-    return torch.from_numpy(other.push(chi.cpu().numpy(), inside, native_mask)).to(field.device)
+        field, mask, sd = (v.transpose(axis, 2) for v in (self.field, self.mask, self.field_sd))
+        return _Scan(field, mask, sd, swapped(self.voxel_size_mm), swapped(self.b0_direction))
+
+
+def locate_isdu(*, weights: str | Path, **_: Any) -> dict[str, Path]:
+    """Find the weights of a run; errors as of `isdu_bids.networks.weights.weights_path`."""
+    return {"weights": weights_path(weights)}
+
+
+def prepare_isdu(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> Prepared:
+    """Load the weights and decide on the grid, so that a sidecar can state both."""
+    weights = parameters["weights"]
+    if not isinstance(weights, Weights):
+        weights = cached_weights(str(weights), parameters["weights_iterations"])
+    geometry = inputs["voxel_size_mm"], inputs["b0_direction"]
+    grid = chosen_grid(parameters["grid"], weights, *geometry)
+    facts = {
+        "weights": weights.name,
+        "weights_sha256": weights.sha256,
+        "weights_description": weights.description,
+        "weights_iterations": weights.network.architecture.iterations,
+        "grid": grid,
+    }
+    flags = () if grid == "native" else ("other_grid_for_weights",)
+    return Prepared({**parameters, "weights": weights, "grid": grid}, facts, flags)
 
 
 def chosen_grid(
@@ -167,43 +203,47 @@ def _first_planes(device: torch.device) -> int:
     return 64 if device.type == "cuda" else 8
 
 
-def _on_native_grid(
-    network: ISDUQSMNet,
-    field: torch.Tensor,
-    mask: torch.Tensor,
-    voxel_size_mm: Sequence[float],
-    b0_direction: Sequence[float],
-    slabs: Slabs,
+def _on_other_grid(
+    network: ISDUQSMNet, scan: _Scan, slabs: Slabs, *, aligned: bool
 ) -> torch.Tensor:
+    """Resample to isotropic voxels of the finest edge, run, resample back."""
+    device, native_mask = scan.field.device, scan.mask.cpu().numpy()
+    edge = min(scan.voxel_size_mm)
+    grid = isotropic_grid(native_mask, scan.voxel_size_mm, scan.b0_direction, edge, aligned=aligned)
+    field, inside = grid.pull(scan.field.cpu().numpy(), native_mask)
+    field_sd, _ = grid.pull(scan.field_sd.cpu().numpy(), native_mask)
+    pulled, mask, sd = (torch.from_numpy(v).to(device) for v in (field, inside, field_sd))
+    other = _Scan(pulled, mask, sd, (grid.spacing_mm,) * 3, grid.b0_direction)
+    chi = _on_native_grid(network, other, slabs)
+    return torch.from_numpy(grid.push(chi.cpu().numpy(), inside, native_mask)).to(device)
+
+
+def _on_native_grid(network: ISDUQSMNet, scan: _Scan, slabs: Slabs) -> torch.Tensor:
     """Crop to the mask and a margin, run, put back."""
-    network = network.to(field.device)
-    box = (slice(None),) * 3 if slabs.whole else mask_box(mask)
-    margin = 0 if slabs.whole else _margin_voxels(network, slabs)
-    shape = tuple(n + 2 * margin for n in mask[box].shape)
-    padded_shape = shape if slabs.whole else fast_shape(shape)
-
-    def padded(volume: torch.Tensor) -> torch.Tensor:
-        return pad_to(F.pad(volume[box], (margin,) * 6), padded_shape)
-
+    device = scan.field.device
+    network = network.to(device)
+    if slabs.whole:
+        window = Window.whole(scan.mask)
+    else:
+        margin = (_margin_voxels(network, slabs),) * 3
+        window = Window.around(scan.mask, before=margin, after=margin)
     kernel = dipole_kernel(
-        padded_shape,
-        voxel_size_mm,
-        b0_direction,
+        window.shape,
+        scan.voxel_size_mm,
+        scan.b0_direction,
         dc_value=network.architecture.dc_value,
-        device=field.device,
+        device=device,
     )
-    chi = _in_memory(network, padded(field), padded(mask), kernel, slabs)
-    inner = tuple(slice(margin, n - margin) for n in shape)
-    result = torch.zeros_like(field)
-    result[box] = chi[inner]
-    return result
+    field, mask, field_sd = (window.cut(v) for v in (scan.field, scan.mask, scan.field_sd))
+    return window.put_back(_in_memory(network, field, mask, field_sd, kernel, slabs))
 
 
 def _margin_voxels(network: ISDUQSMNet, slabs: Slabs) -> int:
     """Room for what the denoisers make of the mask's surroundings."""
-    stages = [stages_of(denoiser) for denoiser in network.denoisers]
+    needed = _needed(network)
+    forms = [inference_form(denoiser) for denoiser in network.denoisers]
     # a U-Net sees everything; 16 voxels are its coarsest one
-    reach = max(sum(stage.reach for stage in those) if those else 16 for those in stages)
+    reach = max(form.reach(needed) if form else 16 for form in forms)
     return max(MARGIN_VOXELS, min(reach, slabs.max_reach_voxels or reach))
 
 
@@ -211,6 +251,7 @@ def _in_memory(
     network: ISDUQSMNet,
     field: torch.Tensor,
     mask: torch.Tensor,
+    field_sd: torch.Tensor,
     kernel: torch.Tensor,
     slabs: Slabs,
 ) -> torch.Tensor:
@@ -219,7 +260,7 @@ def _in_memory(
         try:
             # TF32 would cost three digits, other algorithms the same result twice
             with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-                return _run(network, field, mask, kernel, slabs)
+                return _run(network, field, mask, field_sd, kernel, slabs)
         except torch.cuda.OutOfMemoryError:
             if slabs.planes <= 8:
                 raise
@@ -232,22 +273,33 @@ def _run(
     network: ISDUQSMNet,
     field: torch.Tensor,
     mask: torch.Tensor,
+    field_sd: torch.Tensor,
     kernel: torch.Tensor,
     slabs: Slabs,
 ) -> torch.Tensor:
     net = network.architecture
     active = Active(mask, slabs)
     background = field.new_full((net.channels,), -net.chi_mean_ppm / net.chi_std_ppm)
+    if net.noise_input:
+        background = torch.cat([background, background.new_zeros(1)])
 
     def denoise(index: int, state: torch.Tensor) -> torch.Tensor:
         denoiser = network.denoisers[index]
-        if stages := stages_of(denoiser):
-            return run_stages(stages, state[0], background, active)[None]
+        form = inference_form(denoiser)
+        if form and not (slabs.whole and isinstance(form, Pyramid)):
+            return form.run(state[0], background, active, _needed(network))[None]
         with torch.autocast(field.device.type, slabs.dtype, slabs.dtype != torch.float32):
             return denoiser(state)
 
-    *_, last = network.iterate(field[None, None], mask[None, None].float(), kernel, denoise)
+    *_, last = network.iterate(
+        field[None, None], mask[None, None].float(), kernel, field_sd[None, None], denoise
+    )
     return last.consistent[0, 0]
+
+
+def _needed(network: ISDUQSMNet) -> int | None:
+    """Voxels around the mask where the output of a denoiser counts; ``None``: everywhere."""
+    return 0 if network.architecture.masked_prior else None
 
 
 def check_finite(field_ppm: torch.Tensor, mask: torch.Tensor) -> None:

@@ -4,7 +4,8 @@ Far from the mask a denoiser sees one constant, so every feature map is one cons
 stored as their *deviation* from that background: it is zero outside the mask dilated by what the
 layers so far can see, so that only this region is computed, and padding with zeros continues the
 background without an edge. In a volume that holds all that a denoiser sees of the mask, the result
-is that of endless empty margins.
+is that of endless empty margins. Where only the output near the mask counts, layers are also left
+out where no layer behind them looks.
 """
 
 from __future__ import annotations
@@ -73,11 +74,42 @@ class Active:
                     yield x, _wider(slice(int(rows[0]), int(rows[-1]) + 1), reach, ny), z
 
 
+@dataclass(frozen=True)
+class Features:
+    """Feature maps between two layers.
+
+    Attributes
+    ----------
+    maps
+        Deviation from the background, ``(1, features, x, y, z)``.
+    constant
+        The background, ``(features,)``, in double precision.
+    reach
+        Voxels around the mask where the maps may deviate.
+    """
+
+    maps: torch.Tensor
+    constant: torch.Tensor
+    reach: int = 0
+
+    @classmethod
+    def of(cls, volume: torch.Tensor, background: torch.Tensor, dtype: torch.dtype) -> Features:
+        """Input of a denoiser, ``(channels, x, y, z)``, which is ``background`` off the mask."""
+        deviation = (volume - background.reshape(-1, 1, 1, 1))[None].to(dtype)
+        maps = deviation.contiguous(memory_format=torch.channels_last_3d)
+        return cls(maps, background.double())
+
+    def volume(self) -> torch.Tensor:
+        """Values ``(features, x, y, z)``, float32."""
+        return self.maps[0].float() + self.constant.float().reshape(-1, 1, 1, 1)
+
+
 def run_stages(
     stages: Sequence[Stage],
     volume: torch.Tensor,
     background: torch.Tensor,
     active: Active,
+    needed: int | None = None,
 ) -> torch.Tensor:
     """Output of a denoiser for one volume.
 
@@ -91,26 +123,49 @@ def run_stages(
         Value of each channel outside the mask, ``(channels,)``.
     active
         Where to run it, and how.
+    needed
+        Voxels around the mask where the output counts; ``None``: everywhere.
 
     Returns
     -------
     torch.Tensor
         ``(channels, x, y, z)``, float32.
     """
+    features = Features.of(volume, background, active.slabs.dtype)
+    return convolved(features, stages, active, needed).volume()
+
+
+def convolved(
+    features: Features, stages: Sequence[Stage], active: Active, needed: int | None = None
+) -> Features:
+    """Features behind a chain of stages; those given may be overwritten.
+
+    Parameters
+    ----------
+    features
+        Input.
+    stages
+        Convolutions of stride 1.
+    active
+        Where to run them, and how.
+    needed
+        Voxels around the mask where the output counts; ``None``: everywhere.
+    """
     slabs = active.slabs
-    constant, skip_constant = background.double(), background.double()
-    maps = _deviation(volume, background).to(slabs.dtype)
+    maps, constant, reach = features.maps, features.constant, features.reach
+    skip_constant = constant
     spare: torch.Tensor | None = None
     skip: torch.Tensor | None = None
-    reach = 0
+    ahead = sum(stage.reach for stage in stages)
     for first, *pointwise in _groups(stages):
         if first.opens_skip:
             skip, skip_constant = maps, constant
         reach += first.reach
+        ahead -= first.reach
         edge = -constant if slabs.whole else torch.zeros_like(constant)
         steps = []
         for stage in (first, *pointwise):
-            steps.append(_Step.of(stage, constant, skip_constant, maps.dtype))
+            steps.append(Step.of(stage, constant, skip_constant, maps.dtype))
             constant = steps[-1].constant
         n_outputs = len(constant)
         if first.closes_skip and not pointwise:
@@ -119,22 +174,20 @@ def run_stages(
         elif spare is not None and spare.shape[1] == n_outputs:
             target, spare = spare, None
         else:
-            target = _empty_maps(n_outputs, maps)
-        for region in active.boxes(reach):
+            target = empty_maps(n_outputs, maps.shape[-3:], maps)
+        for region in active.boxes(reach if needed is None else min(reach, needed + ahead)):
             window = _window(maps, region, first.reach, edge)
-            output = _convolution(window, steps[0].weight, steps[0].bias)
+            output = convolution(window, steps[0].weight, steps[0].bias)
             if first.closes_skip:
                 assert skip is not None
                 output += skip[(..., *region)]
-            for step, following in pairwise(steps):
-                output = _convolution(step.activated(output), following.weight, following.bias)
-            steps[-1].activated(output, out=target[(..., *region)])
+            finish(output, steps, target[(..., *region)])
         maps = target
-    return maps[0].float() + constant.float().reshape(-1, 1, 1, 1)
+    return Features(maps, constant, reach)
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """A stage between deviations from the background at its input and at its output."""
 
     weight: torch.Tensor
@@ -143,15 +196,21 @@ class _Step:
     lowest: torch.Tensor | None
 
     @classmethod
-    def of(
-        cls, stage: Stage, inputs: torch.Tensor, skip: torch.Tensor, dtype: torch.dtype
-    ) -> _Step:
+    def of(cls, stage: Stage, inputs: torch.Tensor, skip: torch.Tensor, dtype: torch.dtype) -> Step:
+        """Step of a stage whose input, and whose skip, have these backgrounds."""
         plain = stage.of_constant(inputs, skip)
         constant = plain.relu() if stage.relu else plain
         weight = stage.weight.to(dtype).contiguous(memory_format=torch.channels_last_3d)
         # what the constants do to each other goes into the bias; zero becomes minus the constant
         lowest = -constant.to(dtype).reshape(1, -1, 1, 1, 1) if stage.relu else None
         return cls(weight, (plain - constant).to(dtype), constant, lowest)
+
+    @classmethod
+    def of_sum(cls, plain: torch.Tensor, dtype: torch.dtype) -> Step:
+        """ReLU of a sum whose backgrounds add up to ``plain``; there is no convolution."""
+        constant = plain.relu()
+        lowest = -constant.to(dtype).reshape(1, -1, 1, 1, 1)
+        return cls(plain.new_empty(0), (plain - constant).to(dtype), constant, lowest)
 
     def activated(self, output: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """ReLU of deviations, in place or into ``out``."""
@@ -172,22 +231,27 @@ def _groups(stages: Sequence[Stage]) -> list[list[Stage]]:
     return groups
 
 
-def _convolution(window: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def finish(output: torch.Tensor, steps: Sequence[Step], target: torch.Tensor) -> None:
+    """Activate what the first step left, run the pointwise ones, write the result."""
+    for step, following in pairwise(steps):
+        output = convolution(step.activated(output), following.weight, following.bias)
+    steps[-1].activated(output, out=target)
+
+
+def convolution(
+    window: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: int = 1
+) -> torch.Tensor:
     """Convolution without padding; ``F.conv3d`` leaves oneDNN for boxes as small as ours."""
     if window.device.type == "cpu" and torch.backends.mkldnn.is_available():
-        ones, none = (1, 1, 1), (0, 0, 0)
-        return torch.mkldnn_convolution(window, weight, bias, none, ones, ones, 1)
-    return F.conv3d(window, weight, bias)
+        strides, ones, none = (stride,) * 3, (1, 1, 1), (0, 0, 0)
+        return torch.mkldnn_convolution(window, weight, bias, none, strides, ones, 1)
+    return F.conv3d(window, weight, bias, stride)
 
 
-def _deviation(volume: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
-    deviation = volume - background.reshape(-1, 1, 1, 1)
-    return deviation[None].contiguous(memory_format=torch.channels_last_3d)
-
-
-def _empty_maps(n_features: int, like: torch.Tensor) -> torch.Tensor:
+def empty_maps(n_features: int, shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+    """Return maps that nowhere deviate, of the type and on the device of others."""
     return torch.empty(
-        (1, n_features, *like.shape[-3:]),
+        (1, n_features, *shape),
         dtype=like.dtype,
         device=like.device,
         memory_format=torch.channels_last_3d,

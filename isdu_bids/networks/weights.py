@@ -1,26 +1,23 @@
-"""Weights files: our own (safetensors, architecture inside) and the published PyTorch ones."""
+"""Weights files of inversion networks, by name or path: our own and the published ones."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from torch import nn
 
 from isdu_bids.errors import DataError
-from isdu_bids.files import file_sha256, replacing, write_text
-from isdu_bids.networks.unrolled import Architecture, ISDUQSMNet
+from isdu_bids.files import file_sha256, write_text
+from isdu_bids.networks.archive import read_network, write_network
+from isdu_bids.networks.families import DEFAULT_FAMILY, FAMILIES, family_of
+from isdu_bids.networks.published import load_published
+from isdu_bids.networks.registry import DEFAULT_WEIGHTS
 from isdu_bids.packaged import WEIGHTS_FOLDER
-
-#: Normalisation of the published checkpoints (float32 constants of their training statistics).
-PUBLISHED_CHI_MEAN_PPM, PUBLISHED_CHI_STD_PPM = -0.002703, 0.02892724
-
-DEFAULT_WEIGHTS = "isdu_k4"
 
 #: Beside weights files, in the format of ``sha256sum``.
 SUMS_FILE = "SHA256SUMS"
@@ -28,32 +25,38 @@ SUMS_FILE = "SHA256SUMS"
 
 @dataclass(frozen=True)
 class Weights:
-    """A network ready for inference, and what a sidecar says about it.
+    """A network of any family ready for inference, and what a sidecar says about it.
 
-    ``trained_at_mm`` is the voxel size of weights that have seen axial slices of that size only,
-    as the published ones; ``None``: trained over a range of voxel sizes and directions of B0.
+    ``network`` is a module as `isdu_bids.networks.families` describes it. ``trained_at_mm`` is the
+    voxel size of weights that have seen axial slices of that size only, as the published ones;
+    ``None``: trained over a range of voxel sizes and directions of B0.
     """
 
     name: str
-    network: ISDUQSMNet
+    network: Any
     sha256: str
     description: str
     trained_at_mm: float | None = None
 
+    @property
+    def family(self) -> str:
+        """Name of the network's family."""
+        return family_of(self.network.architecture)
+
 
 def save_weights(
-    path: Path, network: ISDUQSMNet, description: str, trained_at_mm: float | None = None
+    path: Path, network: nn.Module, description: str, trained_at_mm: float | None = None
 ) -> None:
-    """Write a network as safetensors; its architecture and description travel as metadata."""
-    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    """Write a network; its family, architecture and description travel as metadata."""
+    architecture: Any = network.architecture
     metadata = {
-        "architecture": json.dumps(network.architecture.as_dict()),
+        "family": family_of(architecture),
+        "architecture": json.dumps(asdict(architecture)),
         "description": description,
     }
     if trained_at_mm is not None:
         metadata["trained_at_mm"] = str(trained_at_mm)
-    with replacing(path) as partial:
-        save_file(tensors, partial, metadata)
+    write_network(path, network, metadata)
 
 
 def available_weights() -> dict[str, Path]:
@@ -126,8 +129,8 @@ def load_weights(
     Parameters
     ----------
     name_or_path
-        A name from `available_weights`, a ``.safetensors`` file of this package, or a published
-        ISDU-QSMNet checkpoint (``.pth``, ``.pt``).
+        A name from `available_weights`, a ``.safetensors`` file of this package (of any family), or
+        a published ISDU-QSMNet checkpoint (``.pth``, ``.pt``).
     iterations
         K for published checkpoints with shared weights, which do not store it; a network of
         another K would give a wrong map that looks right.
@@ -142,10 +145,12 @@ def load_weights(
         if path.suffix == ".safetensors":
             network, description, trained_at_mm = _load_own(path)
         else:
-            network, description = _load_published(path, iterations)
+            network, description = load_published(path, iterations)
             trained_at_mm = 1.0
     except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: not usable as ISDU-QSMNet weights ({error})") from error
+        raise DataError(
+            f"{path}: not usable as weights of an inversion network ({error})"
+        ) from error
     return Weights(path.stem, network.eval(), weights_sha256(path), description, trained_at_mm)
 
 
@@ -169,55 +174,16 @@ def weights_sha256(name_or_path: str | Path) -> str:
     return file_sha256(weights_path(name_or_path))
 
 
-def _load_own(path: Path) -> tuple[ISDUQSMNet, str, float | None]:
-    with safe_open(path, framework="pt") as archive:
-        metadata = archive.metadata() or {}
-        tensors = {key: archive.get_tensor(key) for key in archive.keys()}  # noqa: SIM118
-    network = ISDUQSMNet(Architecture(**json.loads(metadata["architecture"])))
+def _load_own(path: Path) -> tuple[nn.Module, str, float | None]:
+    tensors, metadata = read_network(path)
+    family = metadata.get("family", DEFAULT_FAMILY)  # older files do not say
+    if family not in FAMILIES:
+        raise DataError(
+            f"{path} holds a network of family {family!r}, which does not invert fields; "
+            f"known are {', '.join(FAMILIES)}"
+        )
+    kind = FAMILIES[family]
+    network = kind.network(kind.architecture(**json.loads(metadata["architecture"])))
     network.load_state_dict(tensors)
     size = metadata.get("trained_at_mm")
     return network, metadata["description"], float(size) if size else None
-
-
-def _load_published(path: Path, iterations: int | None) -> tuple[ISDUQSMNet, str]:
-    """Load either published format: a bare state dict (shared), or ``model_0 .. model_{K-1}``."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise DataError(f"{path}: not a PyTorch state dict that loads safely ({error})") from error
-    shared = "model_0" not in content
-    if shared and iterations is None:
-        raise DataError(
-            f"{path} does not store its number of iterations K; give it by "
-            "--weights-iterations (1 for ISDU K = 1, 4 for MoDL-QSM-SW)"
-        )
-    copies = (
-        [content] if shared else [content[f"model_{k}"] for k in range(int(content["K_unrolling"]))]
-    )
-    network = ISDUQSMNet(
-        Architecture(
-            iterations=iterations or len(copies) if shared else len(copies),
-            shared=shared,
-            chi_mean_ppm=PUBLISHED_CHI_MEAN_PPM,
-            chi_std_ppm=PUBLISHED_CHI_STD_PPM,
-            dc_value=1 / 3,
-        )
-    )
-    for denoiser, published in zip(network.denoisers, copies, strict=True):
-        if float(published["p"]) != 2:
-            raise DataError(f"{path}: a SpiNet checkpoint (p != 2) has no closed-form solution")
-        denoiser.load_state_dict(_renamed(published))
-    lambdas = torch.stack([published["lambda_val"].reshape(()) for published in copies])
-    if torch.any(lambdas <= 0):
-        raise DataError(f"{path}: lambda is not positive; data consistency would be singular")
-    network.log_lambdas.data = lambdas.float().log()
-    return network, f"published checkpoint {path.name}"
-
-
-def _renamed(published: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Translate ``gen.<position>`` keys to the names of `WideResNet`."""
-    names = {"gen.0.": "head.", "gen.2.": "blocks.", "gen.3.": "tail1.", "gen.5.": "tail2."}
-    names["gen.7."] = "tail3."
-    return {
-        names[key[:6]] + key[6:]: tensor for key, tensor in published.items() if key[:6] in names
-    }

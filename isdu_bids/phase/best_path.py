@@ -13,12 +13,10 @@ from isdu_bids.phase.wrapping import BoolArray, FloatArray, align_echoes
 def unwrap_best_path(
     phase_rad: FloatArray,
     *,
-    magnitude: FloatArray | None,
     mask: BoolArray,
     echo_times_s: Sequence[float],
-    voxel_size_mm: Sequence[float],
 ) -> FloatArray:
-    """Unwrap each echo along its most reliable path; magnitude and voxel size are not used.
+    """Unwrap each echo along its most reliable path.
 
     References
     ----------

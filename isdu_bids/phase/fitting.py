@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +12,8 @@ import numpy.typing as npt
 from isdu_bids.echoes import MIN_OFFSET_ECHOES, need_echoes
 from isdu_bids.phase.wrapping import BoolArray, FloatArray
 
-#: Weights of the mean of P/TE, from magnitude M and echo time t.
-WEIGHTS: dict[str, Callable[[FloatArray, FloatArray], FloatArray]] = {
-    "phase_snr": lambda m, t: m * t,
-    "phase_var": lambda m, t: m**2 * t**2,
-    "average": lambda m, t: np.ones_like(m),
-    "echo_time": lambda m, t: t * np.ones_like(m),
-    "magnitude": lambda m, t: m,
-}
+#: Weight of an echo in the mean of P/TE, from its magnitude and time.
+Weight = Callable[[FloatArray, FloatArray], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -46,14 +41,14 @@ def weighted_mean(
     echo_times_s: Sequence[float],
     mask: BoolArray,
     *,
-    weights: str,
+    weight: Weight,
 ) -> FieldFit:
     """``f = sum(w * P / TE) / sum(w) / 2*pi``."""
     times = _times(echo_times_s)
-    weight = WEIGHTS[weights](magnitude, times)
-    total = _nonzero(weight.sum(axis=0))
-    slope = (weight * unwrapped_rad / times).sum(axis=0) / total
-    spread = np.sqrt(((weight / (times * _nonzero(magnitude))) ** 2).sum(axis=0)) / total
+    weights = weight(magnitude, times)
+    total = _nonzero(weights.sum(axis=0))
+    slope = (weights * unwrapped_rad / times).sum(axis=0) / total
+    spread = np.sqrt(((weights / (times * _nonzero(magnitude))) ** 2).sum(axis=0)) / total
     return _fit(
         unwrapped_rad,
         unwrapped_rad - slope * times,
@@ -64,6 +59,13 @@ def weighted_mean(
         mask,
         n_parameters=1,
     )
+
+
+phase_snr_mean = partial(weighted_mean, weight=lambda m, t: m * t)
+phase_var_mean = partial(weighted_mean, weight=lambda m, t: m**2 * t**2)
+average_mean = partial(weighted_mean, weight=lambda m, _: np.ones_like(m))
+echo_time_mean = partial(weighted_mean, weight=lambda m, t: t * np.ones_like(m))
+magnitude_mean = partial(weighted_mean, weight=lambda m, _: m)
 
 
 def line(
@@ -86,7 +88,7 @@ def complex_exponential(
     echo_times_s: Sequence[float],
     mask: BoolArray,
     *,
-    iterations: int = 6,
+    iterations: int,
 ) -> FieldFit:
     """Least squares of the complex signal, ``min sum |M e^{iP} - M e^{i(a + 2*pi*f*TE)}|^2``.
 

@@ -13,18 +13,16 @@ from isdu_bids.phase.wrapping import BoolArray, FloatArray, align_echoes, congru
 def unwrap_laplacian(
     phase_rad: FloatArray,
     *,
-    magnitude: FloatArray | None,
     mask: BoolArray,
     echo_times_s: Sequence[float],
     voxel_size_mm: Sequence[float],
-    exact: bool = False,
+    exact: bool,
 ) -> FloatArray:
     r"""Least-squares solution of ``lap(phi) = div(wrap(grad P))`` over the whole volume.
 
     Neumann boundaries, solved by cosine transforms; differences along an axis weigh 1/size^2. It
     never leaves fringe lines but spreads errors: only with ``exact``, which adds to the wrapped
     phase the whole turns nearest to the solution, is the result congruent with the input.
-    Magnitude is not used.
 
     References
     ----------

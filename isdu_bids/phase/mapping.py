@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from isdu_bids.citations import Sentence
 from isdu_bids.echoes import check_echo_times, spacing_flags
 from isdu_bids.errors import DataError
-from isdu_bids.phase.checks import check_sign, repair_slice_polarity
-from isdu_bids.phase.combination import COMBINATION
-from isdu_bids.phase.offsets import bipolar_offset, phase_offset
+from isdu_bids.phase.checks import SignCheck, check_sign, repair_slice_polarity
+from isdu_bids.phase.registry import COMBINATION, OFFSET, UNWRAPPING, Sign
 from isdu_bids.phase.romeo import voxel_quality
-from isdu_bids.phase.unwrapping import UNWRAPPING
 from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
-
-Offset = Literal["auto", "monopolar", "bipolar", "none"]
-Sign = Literal["auto", "keep", "turn"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +34,10 @@ class FieldMap:
         Phase removed from each echo, shape ``(echo, x, y, z)``, in [-pi, pi]; not masked.
     flags
         Short names of what a reader must know, for the report.
-    offset
-        How the offset was removed: *monopolar*, *bipolar* or *none*.
+    steps
+        What was done, the same for every scan of a protocol.
     sign_correlation
         Of the field with that of the head's outline; None where it was not checked.
-    steps
-        What was done, for the methods text: the same for every scan of a protocol.
     """
 
     unwrapped_rad: FloatArray
@@ -54,10 +46,9 @@ class FieldMap:
     quality: FloatArray
     residual_rad: FloatArray
     offset_rad: FloatArray
-    offset: Offset
-    sign_correlation: float | None
     flags: tuple[str, ...]
     steps: tuple[Sentence, ...]
+    sign_correlation: float | None
 
 
 def map_field(
@@ -68,11 +59,10 @@ def map_field(
     voxel_size_mm: Sequence[float],
     *,
     b0_direction: Sequence[float] | None = None,
-    unwrapping: str = "romeo",
-    combination: str = "phase_snr",
-    offset: Offset = "auto",
+    unwrapping: str = str(UNWRAPPING.default),
+    combination: str = str(COMBINATION.default),
+    offset: str = str(OFFSET.default),
     sign: Sign = "auto",
-    smoothing_mm: float = 7.0,
 ) -> FieldMap:
     """Check and repair the phase, remove its offset, unwrap it, and combine the echoes.
 
@@ -93,16 +83,10 @@ def map_field(
     b0_direction
         Unit vector along the voxel axes; with it (and a magnitude) the sign of the phase is
         checked against the outline of the head, and a reversed one is turned.
-    unwrapping, combination
-        Names in :data:`UNWRAPPING` and :data:`COMBINATION`.
-    offset
-        *monopolar* removes the offset of the first two echoes (MCPC-3D-S), *bipolar* also the
-        alternating phase of odd and even echoes, *auto* is monopolar for two echoes or more and
-        none for one.
+    unwrapping, combination, offset
+        Methods of `isdu_bids.phase.registry`, with parameters: ``romeo:multi_echo=individual``.
     sign
         *auto* turns a phase whose sign is clearly reversed; *keep* and *turn* do as told.
-    smoothing_mm
-        Standard deviation of the Gaussian that smooths the offset.
 
     Raises
     ------
@@ -112,6 +96,7 @@ def map_field(
     _check_shapes(phase_rad, magnitude, echo_times_s, mask)
     check_echo_times(echo_times_s)
     flags = [*spacing_flags(echo_times_s)]
+    steps: list[Sentence] = []
     weight = np.ones_like(phase_rad) if magnitude is None else magnitude
     finite: BoolArray = np.isfinite(phase_rad + weight).all(axis=0)
     if not finite[mask].all():
@@ -124,34 +109,36 @@ def map_field(
 
     phase, repairs = repair_slice_polarity(phase, weight)
     flags += repairs
+    steps.append(("Slices whose phase was flipped by pi were turned back where there were any", ""))
 
-    if offset == "auto":
-        offset = "monopolar" if len(phase) > 1 else "none"
-    clean = (phase, weight, echo_times_s, mask, voxel_size_mm)
-    offset_rad = _offset(*clean, mode=offset, smoothing_mm=smoothing_mm)
+    scan = {
+        "phase_rad": phase,
+        "magnitude": weight,
+        "mask": mask,
+        "echo_times_s": echo_times_s,
+        "voxel_size_mm": voxel_size_mm,
+    }
+    offset_rad = np.zeros_like(phase)
+    if (chosen := OFFSET.resolved(offset, scan)) is not None:
+        offset_rad += OFFSET.run(chosen, scan)
+        steps.append(OFFSET.step("The phase offset was removed with {}", chosen))
+    elif len(phase) > 1:
+        steps.append(("The phase offset was not removed", ""))
+    else:
+        text = "With a single echo the phase offset stays in the field; background removal takes it"
+        steps.append((text, ""))
     if len(phase) == 1:
         flags.append("single_echo")
     phase = wrap(phase - offset_rad)
-    unwrapped = UNWRAPPING[unwrapping](
-        phase,
-        magnitude=weight,
-        mask=mask,
-        echo_times_s=echo_times_s,
-        voxel_size_mm=voxel_size_mm,
-    )
-    fit = COMBINATION[combination](unwrapped, weight, echo_times_s, mask)
+    unwrapped = UNWRAPPING.run(unwrapping, {**scan, "phase_rad": phase})
+    steps.append(UNWRAPPING.step("The phase was unwrapped with {}", unwrapping))
+    fit = COMBINATION.run(combination, {**scan, "unwrapped_rad": unwrapped})
+    if len(phase) > 1:
+        steps.append(COMBINATION.step("The field was computed as the {}", combination))
 
-    turned, sign_correlation = sign == "turn", None
-    if b0_direction is None or magnitude is None:
-        flags.append("sign_unchecked")
-    else:
-        check = check_sign(fit.field_hz, weight[0], mask, voxel_size_mm, b0_direction)
-        flags.append(f"sign_{check.verdict}")
-        sign_correlation = check.correlation
-        turned |= sign == "auto" and check.verdict == "reversed"
-    factor = np.float32(-1 if turned else 1)
-    if turned:
-        flags.append("sign_turned")
+    head = None if magnitude is None else weight[0]
+    checked = _correlation(fit.field_hz, head, mask, voxel_size_mm, b0_direction)
+    factor, found, told = _sign(sign, checked)
     return FieldMap(
         unwrapped_rad=factor * unwrapped,
         field_hz=factor * fit.field_hz,
@@ -159,74 +146,38 @@ def map_field(
         quality=voxel_quality(phase, weight, echo_times_s, mask),
         residual_rad=fit.residual_rad,
         offset_rad=factor * wrap(offset_rad),
-        offset=offset,
-        sign_correlation=sign_correlation,
-        flags=tuple(flags),
-        steps=(
-            ("Slices whose phase was flipped by pi were turned back where there were any", ""),
-            *_offset_steps(offset, smoothing_mm),
-            _unwrapping_step(unwrapping),
-            *_combination_steps(combination, len(phase)),
-            *_sign_steps(sign, checked=sign_correlation is not None),
-        ),
+        flags=(*flags, *found),
+        steps=(*steps, *told),
+        sign_correlation=checked.correlation if checked else None,
     )
 
 
-def _offset_steps(offset: Offset, smoothing_mm: float) -> list[Sentence]:
-    if offset == "none":
-        return [("The phase offset at echo time zero was not removed", "")]
-    steps = [
-        (
-            "The phase offset was removed with MCPC-3D-S from the first two echoes, smoothed by "
-            f"{smoothing_mm:g} mm",
-            "10.1002/mrm.26963",
-        )
-    ]
-    if offset == "bipolar":
-        steps.append(("The phase that alternates with the readout direction was removed", ""))
-    return steps
-
-
-def _unwrapping_step(unwrapping: str) -> Sentence:
-    method = UNWRAPPING[unwrapping]
-    return f"The phase was unwrapped with {method.description}", method.reference
-
-
-def _combination_steps(combination: str, n_echoes: int) -> list[Sentence]:
-    if n_echoes == 1:
-        return []
-    method = COMBINATION[combination]
-    return [(f"The field was computed as the {method.description}", method.reference)]
-
-
-def _sign_steps(sign: Sign, *, checked: bool) -> list[Sentence]:
-    if sign == "turn":
-        return [("The sign of the phase was turned", "")]
-    if sign == "auto" and checked:
-        text = "compared with that of the head's outline in a uniform field, and turned if reversed"
-        return [(f"The sign of the field was {text}", "")]
-    return []
-
-
-def _offset(
-    phase: FloatArray,
-    weight: FloatArray,
-    echo_times_s: Sequence[float],
+def _correlation(
+    field_hz: FloatArray,
+    head: FloatArray | None,
     mask: BoolArray,
     voxel_size_mm: Sequence[float],
-    *,
-    mode: Offset,
-    smoothing_mm: float,
-) -> FloatArray:
-    """Phase to remove from each echo."""
-    removed = np.zeros_like(phase)
-    if mode == "none":
-        return removed
-    rest = (weight, echo_times_s, mask, voxel_size_mm)
-    removed += phase_offset(phase, *rest, smoothing_mm=smoothing_mm)
-    if mode == "bipolar":
-        removed += bipolar_offset(wrap(phase - removed), *rest, smoothing_mm=smoothing_mm)
-    return removed
+    b0_direction: Sequence[float] | None,
+) -> SignCheck | None:
+    if b0_direction is None or head is None:
+        return None
+    return check_sign(field_hz, head, mask, voxel_size_mm, b0_direction)
+
+
+def _sign(sign: Sign, checked: SignCheck | None) -> tuple[np.float32, list[str], list[Sentence]]:
+    """Factor that makes the sign of a field right, with flags and sentences on it."""
+    flags = [f"sign_{checked.verdict}" if checked else "sign_unchecked"]
+    steps: list[Sentence] = []
+    if sign == "turn":
+        steps.append(("The sign of the phase was turned", ""))
+    elif sign == "auto" and checked:
+        text = "compared with that of the head's outline in a uniform field, and turned if reversed"
+        steps.append((f"The sign of the field was {text}", ""))
+    is_reversed = sign == "auto" and checked is not None and checked.verdict == "reversed"
+    turned = sign == "turn" or is_reversed
+    if turned:
+        flags.append("sign_turned")
+    return np.float32(-1 if turned else 1), flags, steps
 
 
 def _check_shapes(

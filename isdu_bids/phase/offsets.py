@@ -14,6 +14,27 @@ from isdu_bids.phase.romeo import unwrap_romeo
 from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
 
 
+def offset_method(echo_times_s: Sequence[float]) -> str:
+    """Name of the method that *auto* takes."""
+    return "monopolar" if len(echo_times_s) > 1 else "none"
+
+
+def alternating_offset(
+    phase_rad: FloatArray,
+    magnitude: FloatArray | None,
+    echo_times_s: Sequence[float],
+    mask: BoolArray,
+    voxel_size_mm: Sequence[float],
+    *,
+    smoothing_mm: float,
+) -> FloatArray:
+    """Sum of `phase_offset` and the `bipolar_offset` that it leaves, for each echo."""
+    rest = (magnitude, echo_times_s, mask, voxel_size_mm)
+    offset = phase_offset(phase_rad, *rest, smoothing_mm=smoothing_mm)
+    left = wrap(phase_rad - offset)
+    return offset + bipolar_offset(left, *rest, smoothing_mm=smoothing_mm)
+
+
 def phase_offset(
     phase_rad: FloatArray,
     magnitude: FloatArray | None,
@@ -21,7 +42,7 @@ def phase_offset(
     mask: BoolArray,
     voxel_size_mm: Sequence[float],
     *,
-    smoothing_mm: float = 7.0,
+    smoothing_mm: float,
 ) -> FloatArray:
     """Phase offset by MCPC-3D-S, from the first two echoes.
 
@@ -59,7 +80,7 @@ def phase_offset(
         magnitude=np.sqrt(np.abs(product))[None].astype(np.float32),
         mask=mask,
         echo_times_s=(echo_times_s[1] - echo_times_s[0],),
-        voxel_size_mm=voxel_size_mm,
+        multi_echo="individual",
     )[0]
     evolution = growth * np.float32(echo_times_s[0] / (echo_times_s[1] - echo_times_s[0]))
     return _smooth(phase_rad[0] - evolution, mask * np.abs(product), voxel_size_mm, smoothing_mm)
@@ -72,7 +93,7 @@ def bipolar_offset(
     mask: BoolArray,
     voxel_size_mm: Sequence[float],
     *,
-    smoothing_mm: float = 7.0,
+    smoothing_mm: float,
 ) -> FloatArray:
     r"""Phase that alternates with the readout direction, for the echoes after MCPC-3D-S.
 
@@ -114,10 +135,10 @@ def bipolar_offset(
     second = phase_rad[1]
     if abs(k - round(k)) > 1e-3:
         # Wraps of the second echo enter as 2*pi*k, which is harmless for a whole k only.
-        second = _unwrap(second, magnitude, mask, te2, voxel_size_mm)
+        second = _unwrap(second, magnitude, mask, te2)
     weight = mask * (1 if magnitude is None else np.abs(magnitude[:3]).prod(axis=0))
     smooth = _smooth(phase_rad[0] + phase_rad[2] - k * second, weight, voxel_size_mm, smoothing_mm)
-    alternating = _unwrap(smooth, magnitude, mask, te1, voxel_size_mm) / f
+    alternating = _unwrap(smooth, magnitude, mask, te1) / f
     factors = np.where(np.arange(len(phase_rad)) % 2 == 0, m, m + 1).astype(np.float32)
     return factors[:, None, None, None] * alternating.astype(np.float32)
 
@@ -127,14 +148,13 @@ def _unwrap(
     magnitude: FloatArray | None,
     mask: BoolArray,
     echo_time_s: float,
-    voxel_size_mm: Sequence[float],
 ) -> FloatArray:
     return unwrap_romeo(
         phase[None],
         magnitude=None if magnitude is None else magnitude[1:2],
         mask=mask,
         echo_times_s=(echo_time_s,),
-        voxel_size_mm=voxel_size_mm,
+        multi_echo="individual",
     )[0]
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from isdu_bids.echoes import MIN_DECAY_ECHOES, evenly_spaced, need_echoes
 from isdu_bids.errors import DataError
+from isdu_bids.phase.registry import RELAXATION
 from isdu_bids.phase.wrapping import BoolArray, FloatArray
-from isdu_bids.registry import Method, Registry
 
 #: Slowest and fastest decay reported (1/s): a T2* of ten seconds and of half a millisecond.
 _R2STAR_RANGE = (0.1, 2000.0)
@@ -34,7 +34,10 @@ class Relaxation:
 
 
 def fit_relaxation(
-    magnitude: FloatArray, echo_times_s: Sequence[float], mask: BoolArray, method: str = "auto"
+    magnitude: FloatArray,
+    echo_times_s: Sequence[float],
+    mask: BoolArray,
+    method: str = str(RELAXATION.default),
 ) -> Relaxation:
     """Relaxation by name; *auto* is ``arlo`` for even echo spacing, else ``loglinear``.
 
@@ -47,7 +50,7 @@ def fit_relaxation(
     mask
         Voxels to fit.
     method
-        A name in :data:`RELAXATION`, or *auto*.
+        A name in :data:`RELAXATION`, or *auto*, with parameters.
 
     Raises
     ------
@@ -55,13 +58,13 @@ def fit_relaxation(
         With fewer than three echoes, or ``arlo`` on uneven spacing.
     """
     need_echoes(len(magnitude), MIN_DECAY_ECHOES, "R2*", "switch it off")
-    if method == "auto":
-        method = relaxation_method(echo_times_s)
     signals = np.nan_to_num(magnitude[:, mask], posinf=0.0).astype(np.float32)
-    rate = RELAXATION[method](signals, np.asarray(echo_times_s, np.float32)[:, None])
+    times_s = np.asarray(echo_times_s, np.float32)[:, None]
+    available = {"signals": signals, "times_s": times_s, "echo_times_s": echo_times_s}
+    rate = RELAXATION.run(method, available)
     rate = np.clip(np.nan_to_num(rate), *_R2STAR_RANGE)
     fitted = rate > _R2STAR_RANGE[0]  # what does not decay was not fitted: 0, not T2* = 10 s
-    decay = np.exp(-rate * np.asarray(echo_times_s, np.float32)[:, None])
+    decay = np.exp(-rate * times_s)
     s0 = (signals * decay).sum(axis=0) / (decay**2).sum(axis=0)
     return Relaxation(*(_placed(values * fitted, mask) for values in (rate, 1 / rate, s0)))
 
@@ -71,7 +74,7 @@ def relaxation_method(echo_times_s: Sequence[float]) -> str:
     return "arlo" if evenly_spaced(echo_times_s) else "loglinear"
 
 
-def arlo(signals: FloatArray, times: FloatArray) -> FloatArray:
+def arlo(signals: FloatArray, times_s: FloatArray) -> FloatArray:
     r"""Auto-regression on linear operations: evenly spaced echoes, no logarithm, no iteration.
 
     Simpson's rule makes the integral over three echoes ``dTE/3 (M0 + 4 M1 + M2)``, which equals
@@ -81,9 +84,9 @@ def arlo(signals: FloatArray, times: FloatArray) -> FloatArray:
     ----------
     Pei et al. 2015, doi:10.1002/mrm.25137.
     """
-    if not evenly_spaced(times.ravel().tolist()):
+    if not evenly_spaced(times_s.ravel().tolist()):
         raise DataError("ARLO needs evenly spaced echoes; use loglinear or nonlinear")
-    spacing = times[1] - times[0]
+    spacing = times_s[1] - times_s[0]
     first, middle, last = signals[:-2], signals[1:-1], signals[2:]
     difference = first - last
     integral = spacing / 3 * (first + 4 * middle + last)
@@ -92,29 +95,29 @@ def arlo(signals: FloatArray, times: FloatArray) -> FloatArray:
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
-def loglinear(signals: FloatArray, times: FloatArray) -> FloatArray:
+def loglinear(signals: FloatArray, times_s: FloatArray) -> FloatArray:
     """Line through ``log M``, weighted by M^2 (the inverse variance of the logarithm)."""
     weight = signals**2
     total = np.maximum(weight.sum(axis=0), np.finfo(np.float32).tiny)
-    centred = times - (weight * times).sum(axis=0) / total
+    centred = times_s - (weight * times_s).sum(axis=0) / total
     logarithm = np.log(np.maximum(signals, np.finfo(np.float32).tiny))
     moment = (weight * centred**2).sum(axis=0)
     slope = (weight * centred * logarithm).sum(axis=0)
     return -np.divide(slope, moment, out=np.zeros_like(slope), where=moment > 0)
 
 
-def nonlinear(signals: FloatArray, times: FloatArray, iterations: int = 20) -> FloatArray:
+def nonlinear(signals: FloatArray, times_s: FloatArray, *, iterations: int) -> FloatArray:
     """Least squares of ``S0 exp(-R2* TE)``: Gauss-Newton from the log-linear fit, S0 eliminated.
 
     Steps are limited to half the present rate, which keeps every rate positive.
     """
-    rate = np.clip(loglinear(signals, times), *_R2STAR_RANGE)
+    rate = np.clip(loglinear(signals, times_s), *_R2STAR_RANGE)
     for _ in range(iterations):
-        decay = np.exp(-rate * times)
+        decay = np.exp(-rate * times_s)
         norm = (decay**2).sum(axis=0)
         s0 = (signals * decay).sum(axis=0) / norm
         # Derivative by the rate, less its part along the decay itself (variable projection).
-        slope = -times * decay
+        slope = -times_s * decay
         slope = slope - decay * (slope * decay).sum(axis=0) / norm
         gradient = (slope * (signals - s0 * decay)).sum(axis=0)
         curvature = np.maximum(s0 * (slope**2).sum(axis=0), np.finfo(np.float32).tiny)
@@ -127,26 +130,3 @@ def _placed(values: FloatArray, mask: BoolArray) -> FloatArray:
     volume = np.zeros(mask.shape, np.float32)
     volume[mask] = values
     return volume
-
-
-RELAXATION = Registry(
-    "R2*",
-    Method(
-        "arlo",
-        "isdu_bids.phase.relaxation:arlo",
-        "ARLO: closed form for evenly spaced echoes",
-        "10.1002/mrm.25137",
-    ),
-    Method(
-        "loglinear",
-        "isdu_bids.phase.relaxation:loglinear",
-        "a weighted line through the logarithm",
-        "10.1002/mrm.25137",
-    ),
-    Method(
-        "nonlinear",
-        "isdu_bids.phase.relaxation:nonlinear",
-        "nonlinear least squares of the exponential",
-        "10.1002/mrm.25137",
-    ),
-)

@@ -12,6 +12,9 @@ import torch.nn.functional as F
 
 from isdu_bids.physics.padding import mask_box
 
+#: By how much a distance and a radius that are meant to be equal may differ, relative to either.
+_ROUNDING = 1e-6
+
 
 def sphere(voxel_size_mm: Sequence[float], radius_mm: float) -> torch.Tensor:
     """Voxels whose centre lies within ``radius_mm`` of the middle one, normalised to sum 1.
@@ -29,10 +32,10 @@ def sphere(voxel_size_mm: Sequence[float], radius_mm: float) -> torch.Tensor:
     """
     axes = []
     for size in voxel_size_mm:
-        reach = int(radius_mm / size + 1e-6)
+        reach = int(radius_mm / size + _ROUNDING)
         axes.append(torch.arange(-reach, reach + 1, dtype=torch.float64) * size)
     x, y, z = torch.meshgrid(*axes, indexing="ij")
-    inside = (x**2 + y**2 + z**2 <= radius_mm**2 * (1 + 1e-6)).float()
+    inside = (x**2 + y**2 + z**2 <= (radius_mm * (1 + _ROUNDING)) ** 2).float()
     return inside / inside.sum()
 
 
@@ -56,8 +59,8 @@ def kernel_spectrum(kernel: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
 def depth_mm(mask: torch.Tensor, voxel_size_mm: Sequence[float], reach_mm: float) -> torch.Tensor:
     """Distance (mm) of each voxel of a mask to the nearest voxel centre outside it.
 
-    A sphere of radius r fits into the mask where the depth exceeds r. Beyond the volume all is
-    outside. Squared distances separate along the axes, so each axis takes one minimum over shifts.
+    Beyond the volume all is outside. Squared distances separate along the axes, so each axis takes
+    one minimum over shifts.
 
     Returns
     -------
@@ -72,7 +75,7 @@ def depth_mm(mask: torch.Tensor, voxel_size_mm: Sequence[float], reach_mm: float
     box = mask_box(mask)
     squared = torch.where(mask[box], torch.inf, 0.0)
     for axis, size in enumerate(voxel_size_mm):
-        steps = int(reach_mm / size + 1e-6)
+        steps = int(reach_mm / size + _ROUNDING)
         length = squared.shape[axis]
         padded = F.pad(squared.movedim(axis, -1), (steps, steps)).movedim(-1, axis)
         squared = padded.narrow(axis, steps, length).clone()
@@ -83,6 +86,11 @@ def depth_mm(mask: torch.Tensor, voxel_size_mm: Sequence[float], reach_mm: float
     depth = squared.new_zeros(mask.shape)
     depth[box] = squared.sqrt()
     return depth
+
+
+def fits(depth: torch.Tensor, radius_mm: float) -> torch.Tensor:
+    """Where a sphere fits into the mask: nothing outside is as near as its outermost voxels."""
+    return depth > radius_mm * (1 + _ROUNDING)
 
 
 def neighbours(voxel_size_mm: Sequence[float]) -> torch.Tensor:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from isdu_bids.physics.dipole import dipole_kernel
-from isdu_bids.physics.padding import fast_shape, mask_box, pad_to
+from isdu_bids.physics.dipole import dipole_kernel, spectrum
+from isdu_bids.physics.window import Window
 
 #: Where the dipole passes less than this, the field holds next to nothing about the map.
 CONE = 0.05
@@ -39,12 +39,11 @@ def streak_index(
     values = chi_ppm[mask]
     if not values.size or not np.isfinite(values).all() or np.ptp(values) == 0:
         return float("nan")
-    box = mask_box(torch.from_numpy(mask))
-    centred = np.where(mask[box], chi_ppm[box] - values.mean(), 0).astype(np.float32)
-    shape = fast_shape(centred.shape)
-    power = torch.fft.rfftn(pad_to(torch.from_numpy(centred), shape)).abs().square().numpy()
-    in_cone = np.abs(dipole_kernel(shape, voxel_size_mm, b0_direction).numpy()) < CONE
-    radius = _radius(shape, voxel_size_mm)
+    centred = np.where(mask, chi_ppm - values.mean(), 0).astype(np.float32)
+    window = Window.around(torch.from_numpy(mask))
+    power = spectrum(window.cut(torch.from_numpy(centred))).abs().square().numpy()
+    in_cone = np.abs(dipole_kernel(window.shape, voxel_size_mm, b0_direction).numpy()) < CONE
+    radius = _radius(window.shape, voxel_size_mm)
     nyquist = 0.5 / max(voxel_size_mm)
     edges = np.linspace(nyquist / 4, nyquist, _N_SHELLS + 1)
     ratios = []

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.files import file_sha256
 from isdu_bids.packaged import WEIGHTS_FOLDER, find_weights
-from isdu_bids.segmentation.choices import SEGMENTATIONS
 from isdu_bids.segmentation.keras_weights import (
     DEFAULT_FILE,
     SynthSegWeights,
@@ -21,13 +21,8 @@ from isdu_bids.segmentation.region_net import load_region_net
 from isdu_bids.segmentation.segment import SegmentationNetwork
 from isdu_bids.segmentation.synthseg import RobustSynthSeg
 
-SYNTHSEG_DOI, ROBUST_DOI = "10.1016/j.media.2023.102789", "10.1073/pnas.2216399120"
 SMALL_FILE = WEIGHTS_FOLDER / "regions_small.safetensors"
-_SYNTHSEG_FILES = {
-    "auto": DEFAULT_FILE,
-    "synthseg": DEFAULT_FILE,
-    "robust": "synthseg_robust_2.0.h5",
-}
+ROBUST_FILE = "synthseg_robust_2.0.h5"
 _PARCELLATION_FILE, _JUDGE_FILE = "synthseg_parc_2.0.h5", "synthseg_qc_2.0.h5"
 
 
@@ -46,8 +41,8 @@ class Chosen:
         network.
     description
         What completes "labelled by ..." in a methods section.
-    reference
-        DOI of the method.
+    judge
+        File of the network that scores its labels.
     """
 
     network: SegmentationNetwork
@@ -55,7 +50,7 @@ class Chosen:
     sha256: str
     official: bool | None
     description: str
-    reference: str = SYNTHSEG_DOI
+    judge: Path | None = None
 
     @property
     def flags(self) -> list[str]:
@@ -65,93 +60,111 @@ class Chosen:
         return [] if self.official else ["unofficial_synthseg"]
 
 
-def network_file(name: str, synthseg_weights: Path | None = None) -> Path | None:
-    """File that `load_network` reads; None for ``none``, and for ``auto`` without SynthSeg.
+def official_if_found(weights: str | Path | None) -> str:
+    """Name of the network that *auto* takes: SynthSeg's where weights are found, else none.
 
-    Parameters
-    ----------
-    name
-        One of `isdu_bids.segmentation.choices.SEGMENTATIONS`.
-    synthseg_weights
-        Keras file of SynthSeg, or the folder of several; by default FreeSurfer's.
+    Raises
+    ------
+    DataError
+        If ``weights`` are given and there are none.
+    """
+    path = find_weights(_path(weights), DEFAULT_FILE)
+    if path is None:
+        return "none"
+    return "robust" if "robust" in path.name else "synthseg"
+
+
+def locate_synthseg(*, weights: str | Path | None, judge: str | Path | None) -> dict[str, Any]:
+    """Find the file of SynthSeg's network: the one given, in the folder given, or FreeSurfer's.
 
     Raises
     ------
     UsageError
-        For another name, or if SynthSeg is asked for and no weights are found.
+        If no weights are found.
     DataError
-        If ``synthseg_weights`` is given and there are none.
+        If ``weights`` are given and there are none.
     """
-    if name == "small":
-        return SMALL_FILE
-    if name == "none":
-        return None
-    if name not in _SYNTHSEG_FILES:
-        known = ", ".join(SEGMENTATIONS)
-        raise UsageError(f"unknown segmentation network {name!r}; choose from: {known}")
-    path = find_weights(synthseg_weights, _SYNTHSEG_FILES[name])
-    if path is None and name != "auto":
-        raise _not_found(name)
-    return path
+    return _located("synthseg", weights, DEFAULT_FILE, judge)
 
 
-def load_network(name: str, synthseg_weights: Path | None = None) -> Chosen:
-    """Load a segmentation network; ``auto`` is SynthSeg.
+def locate_robust(*, weights: str | Path | None, judge: str | Path | None) -> dict[str, Any]:
+    """Find the file of the robust variant, as `locate_synthseg`."""
+    return _located("robust", weights, ROBUST_FILE, judge)
 
-    Parameters and errors are those of `network_file`; also:
+
+def locate_small(*, weights: str | Path | None) -> dict[str, Any]:
+    """File of the small network, packaged where none is given."""
+    return {"weights": _path(weights) or SMALL_FILE}
+
+
+def load_official(weights: str | Path, judge: str | Path | None) -> Chosen:
+    """Load SynthSeg from a Keras file.
 
     Raises
     ------
     DataError
-        If the file is damaged or holds another network than the name says.
+        If the file is damaged or holds another network.
     """
-    path = network_file(name, synthseg_weights)
-    if path is None:
-        raise _not_found(name)
-    if path == SMALL_FILE:
-        network = load_region_net(path)
-        with safe_open(path, framework="pt") as file:
-            details = file.metadata()["description"]
-        description = f"the small network of isdu-bids, made in the manner of SynthSeg ({details})"
-        return Chosen(network, path.stem, file_sha256(path), None, description)
+    return _synthseg(Path(weights), _path(judge), robust=False)
+
+
+def load_robust(weights: str | Path, judge: str | Path | None) -> Chosen:
+    """Load the robust variant, as `load_official`."""
+    return _synthseg(Path(weights), _path(judge), robust=True)
+
+
+def load_small(weights: str | Path) -> Chosen:
+    """Load the small network of this package."""
+    path = Path(weights)
+    network = load_region_net(path)
+    with safe_open(path, framework="pt") as file:
+        details = file.metadata()["description"]
+    description = f"the small network of isdu-bids, made in the manner of SynthSeg ({details})"
+    return Chosen(network, path.stem, file_sha256(path), None, description)
+
+
+def _synthseg(path: Path, judge: Path | None, *, robust: bool) -> Chosen:
     weights = load_synthseg(path)
-    robust = isinstance(weights.network, RobustSynthSeg)
-    if weights.network.labels == PARC_LABELS or (name != "auto" and robust != (name == "robust")):
+    is_robust = isinstance(weights.network, RobustSynthSeg)
+    if weights.network.labels == PARC_LABELS or robust != is_robust:
+        wanted, file = ("robust", ROBUST_FILE) if robust else ("synthseg", DEFAULT_FILE)
         raise DataError(
-            f"{path} holds another network than {name}; give {_SYNTHSEG_FILES[name]} or its folder "
-            "by --synthseg-weights"
+            f"{path} holds another network than {wanted}; give {file} or its folder by "
+            "--synthseg-weights"
         )
     variant = "the robust variant of SynthSeg" if robust else "SynthSeg"
     origin = weights.name if weights.official else f"{weights.name}, not an official file"
     description = f"{variant} ({origin})"
-    return Chosen(
-        weights.network,
-        weights.name,
-        weights.sha256,
-        weights.official,
-        description,
-        ROBUST_DOI if robust else SYNTHSEG_DOI,
-    )
+    network, name = weights.network, weights.name
+    return Chosen(network, name, weights.sha256, weights.official, description, judge)
 
 
-def _not_found(name: str) -> UsageError:
-    return UsageError(
-        f"segmentation {name}: {_SYNTHSEG_FILES.get(name, 'no file')} was not found; name its file "
-        "or folder by --synthseg-weights, set FREESURFER_HOME, or use the preliminary network of "
-        "this package: --segmentation small (isdu-qsm segment: --network small)"
-    )
+def _located(
+    name: str, weights: str | Path | None, file: str, judge: str | Path | None
+) -> dict[str, Any]:
+    network = _found(name, weights, file)
+    return {"weights": network, "judge": _path(judge) or judge_file(network)}
 
 
-def judge_file(network: Path | None) -> Path | None:
-    """File of the network that scores segmentations, beside SynthSeg's; None if it is not there.
+def _found(name: str, weights: str | Path | None, file: str) -> Path:
+    path = find_weights(_path(weights), file)
+    if path is None:
+        raise UsageError(
+            f"segmentation {name}: {file} was not found; name its file or folder by "
+            "--synthseg-weights, set FREESURFER_HOME, or use the preliminary network of this "
+            "package: --segmentation small (isdu-qsm segment: --network small)"
+        )
+    return path
 
-    Parameters
-    ----------
-    network
-        What `network_file` found.
-    """
-    path = network.with_name(_JUDGE_FILE) if network else None
-    return path if path and path.is_file() else None
+
+def _path(where: str | Path | None) -> Path | None:
+    return None if where is None else Path(where)
+
+
+def judge_file(network: Path) -> Path | None:
+    """File of the network that scores segmentations, beside SynthSeg's; None if it is not there."""
+    path = network.with_name(_JUDGE_FILE)
+    return path if path.is_file() else None
 
 
 def load_parcellation(synthseg_weights: Path | None = None) -> SynthSegWeights:

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import nn
 
 from isdu_bids.errors import DataError
-from isdu_bids.files import replacing
+from isdu_bids.networks.archive import read_network, write_network
 
 DEFAULT_FEATURES = (16, 32, 64, 96, 96)
 
@@ -137,17 +136,13 @@ def _block(n_in: int, n_out: int) -> nn.Sequential:
 
 def save_region_net(path: Path, network: RegionNet, description: str) -> None:
     """Write a network as safetensors in half precision; what it is travels as metadata."""
-    tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in network.state_dict().items()
-    }
     metadata = {
+        "family": "region_net",
         "labels": json.dumps(network.labels),
         "features": json.dumps(network.features),
         "description": description,
     }
-    with replacing(path) as partial:
-        save_file(tensors, partial, metadata)
+    write_network(path, network, metadata, half=True)
 
 
 def load_region_net(path: Path) -> RegionNet:
@@ -159,9 +154,7 @@ def load_region_net(path: Path) -> RegionNet:
         If the file is missing, damaged or holds another kind of network.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors, metadata = read_network(path)
         network = RegionNet(json.loads(metadata["labels"]), json.loads(metadata["features"]))
         network.load_state_dict(tensors)
     except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:

@@ -57,25 +57,91 @@ def field_errors(
     max_rim_noise
         How many times more noise the mask's outermost voxels have than its depth, at most.
     """
-    shape, device = mask.shape, generator.device
-    noise = torch.randn(shape, generator=generator, device=device)
-    shading = torch.exp(0.4 * smooth_noise(shape, voxel_size_mm, 30.0, generator))
-    errors = noise * shading * uniform(0, max_noise_ppm, generator)
-    if max_echo_time_s > 0:
-        decay = uniform(0, max_echo_time_s, generator) * R2STAR_PER_PPM * chi_ppm.abs()
-        errors = errors * torch.exp(decay.clamp(max=3))  # later echoes are weighted down
-    if max_rim_noise > 0:
-        errors = errors * (1 + uniform(0, max_rim_noise, generator) * _nearness_to_rim(mask))
+    noise = torch.randn(mask.shape, generator=generator, device=generator.device)
+    growth = _shading(mask, voxel_size_mm, generator)
+    errors = noise * growth * uniform(0, max_noise_ppm, generator)
+    errors = errors * _growth(chi_ppm, mask, generator, max_echo_time_s, max_rim_noise)
     if uniform(0, 1, generator) < 0.5 and not mask.all():
-        outside = torch.randn(shape, generator=generator, device=device) * ~mask
-        background = convolve(outside, kernel)
-        spread = background[mask].std() if mask.sum() > 1 else background.std()
-        strength = uniform(0, max_background_ppm, generator)
-        errors = errors + background * (strength / spread.clamp(min=1e-9))
+        background = _background(mask, kernel, generator)
+        errors = errors + background * uniform(0, max_background_ppm, generator)
     if max_structured_ppm > 0:
-        structure = multiscale_texture(shape, voxel_size_mm, generator)
+        structure = multiscale_texture(mask.shape, voxel_size_mm, generator)
         errors = errors + structure * uniform(0, max_structured_ppm, generator)
     return errors
+
+
+def levelled_errors(
+    chi_ppm: torch.Tensor,
+    mask: torch.Tensor,
+    kernel: torch.Tensor,
+    voxel_size_mm: Sequence[float],
+    generator: torch.Generator,
+    level_ppm: float,
+    *,
+    max_echo_time_s: float = 0.0,
+    max_rim_noise: float = 0.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Errors of a given level, and their standard deviation, for networks that are told it (ppm).
+
+    ``level growth (sqrt(1 - a^2) white + a texture) + residual background of up to the level``
+    with ``a`` up to 0.6. In half of the cases the standard deviation is a map, in the others one
+    number, the root mean square of that map inside the mask.
+
+    Parameters
+    ----------
+    chi_ppm, mask, kernel, voxel_size_mm, generator, max_echo_time_s, max_rim_noise
+        As for `field_errors`.
+    level_ppm
+        Standard deviation where nothing lets the errors grow.
+    """
+    shape, device = mask.shape, generator.device
+    structured = uniform(0, 0.6, generator)
+    errors = (1 - structured**2) ** 0.5 * torch.randn(shape, generator=generator, device=device)
+    errors = errors + structured * multiscale_texture(shape, voxel_size_mm, generator)
+    growth = _shading(mask, voxel_size_mm, generator)
+    growth = growth * _growth(chi_ppm, mask, generator, max_echo_time_s, max_rim_noise)
+    errors, field_sd = level_ppm * growth * errors, level_ppm * growth
+    if uniform(0, 1, generator) < 0.5 and not mask.all():
+        residue = _background(mask, kernel, generator) * level_ppm * uniform(0, 1, generator)
+        errors = errors + residue
+    if uniform(0, 1, generator) < 0.5:
+        squared = (field_sd[mask] ** 2).mean() if mask.any() else (field_sd**2).mean()
+        field_sd = squared.sqrt() * torch.ones_like(field_sd)
+    return errors, field_sd
+
+
+def _shading(
+    mask: torch.Tensor, voxel_size_mm: Sequence[float], generator: torch.Generator
+) -> torch.Tensor:
+    """Noise that differs over the volume, as the coils' sensitivities do."""
+    return torch.exp(0.4 * smooth_noise(mask.shape, voxel_size_mm, 30.0, generator))
+
+
+def _growth(
+    chi_ppm: torch.Tensor,
+    mask: torch.Tensor,
+    generator: torch.Generator,
+    max_echo_time_s: float,
+    max_rim_noise: float,
+) -> torch.Tensor:
+    """Factor by which noise grows where iron shortens T2*, and towards the mask's surface."""
+    growth = torch.ones_like(chi_ppm)
+    if max_echo_time_s > 0:
+        decay = uniform(0, max_echo_time_s, generator) * R2STAR_PER_PPM * chi_ppm.abs()
+        growth = growth * torch.exp(decay.clamp(max=3))  # later echoes are weighted down
+    if max_rim_noise > 0:
+        growth = growth * (1 + uniform(0, max_rim_noise, generator) * _nearness_to_rim(mask))
+    return growth
+
+
+def _background(
+    mask: torch.Tensor, kernel: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """Field of random sources outside the mask, standard deviation 1 inside."""
+    outside = torch.randn(mask.shape, generator=generator, device=generator.device) * ~mask
+    background = convolve(outside, kernel)
+    spread = background[mask].std() if mask.sum() > 1 else background.std()
+    return background / spread.clamp(min=1e-9)
 
 
 def _nearness_to_rim(mask: torch.Tensor, depth_voxels: int = 6) -> torch.Tensor:

@@ -20,6 +20,7 @@ from isdu_bids.errors import DataError, UsageError
 from isdu_bids.physics.dipole import convolve, dipole_kernel
 from isdu_bids.simulation.field_errors import (
     field_errors,
+    levelled_errors,
     random_mask,
     truncate_k_space,
     unwrapping_leftovers,
@@ -60,6 +61,10 @@ class PatchSettings:
         anisotropy, motion, what phase processing leaves.
     max_echo_time_s
         Longest echo time, over which iron's faster decay amplifies the noise; 0 leaves it white.
+    noise_level_ppm
+        Smallest and largest standard deviation of the field's errors, drawn log-uniformly; takes
+        the place of the three ``max_..._ppm`` above, which then do not count (see
+        `field_errors.levelled_errors`). (0, 0): off.
     max_rim_noise
         How many times more noise there is at the mask's surface than in its depth, at most.
     wrap_fraction
@@ -86,6 +91,7 @@ class PatchSettings:
     max_structured_ppm: float = 0.0
     cut_fraction: float = 0.0
     context_voxels: int = 12
+    noise_level_ppm: tuple[float, float] = (0.0, 0.0)
     max_echo_time_s: float = 0.0
     max_rim_noise: float = 0.0
     wrap_fraction: float = 0.0
@@ -98,11 +104,18 @@ class PatchSettings:
     def __post_init__(self) -> None:
         if self.size < 8 or self.finer_grid < 1:
             raise UsageError("patches need a size of at least 8 and a finer_grid of at least 1")
+        low, high = self.noise_level_ppm
+        if high > 0 and not 0 < low <= high:
+            raise UsageError(f"noise_level_ppm = [{low}, {high}]: give 0 < smallest <= largest")
 
 
 @dataclass(frozen=True)
 class Patch:
-    """One training sample; volumes are float32 ``(1, x, y, z)``."""
+    """One training sample; volumes are float32 ``(1, x, y, z)``.
+
+    ``field_sd_ppm``, what a network is told of the field's errors, is there with
+    `PatchSettings.noise_level_ppm` only.
+    """
 
     field_ppm: torch.Tensor
     mask: torch.Tensor
@@ -110,6 +123,7 @@ class Patch:
     kernel: torch.Tensor
     voxel_size_mm: Triple
     b0_direction: Triple
+    field_sd_ppm: torch.Tensor | None = None
 
 
 def draw_patch(
@@ -138,27 +152,49 @@ def draw_patch(
         phase_per_ppm = rad_per_ppm(3.0, uniform(0.005, 0.03, generator))
         kept = uniform(0.7, 0.95, generator)
         field = truncate_k_space(field, 0.1 + 0.9 * brain, phase_per_ppm, kept)
-    field = field + field_errors(
-        chi,
-        mask,
-        kernel,
-        voxel_size,
-        generator,
-        max_noise_ppm=settings.max_noise_ppm,
-        max_background_ppm=settings.max_background_ppm,
-        max_structured_ppm=settings.max_structured_ppm,
-        max_echo_time_s=settings.max_echo_time_s,
-        max_rim_noise=settings.max_rim_noise,
-    )
+    errors, field_sd = _errors(chi, mask, kernel, voxel_size, generator, settings)
+    field = field + errors
     if happens(settings.wrap_fraction, generator):
         field = field + unwrapping_leftovers(mask, generator)
     if context:
         centre = (slice(context, -context),) * 3
         field, mask, chi = field[centre], mask[centre], chi[centre]
+        field_sd = None if field_sd is None else field_sd[centre]
         kernel = dipole_kernel(mask.shape, voxel_size, direction, device=generator.device)
-    return Patch(
-        (field * mask)[None], mask.float()[None], (chi * mask)[None], kernel, voxel_size, direction
+    field, chi = (field * mask)[None], (chi * mask)[None]
+    field_sd = None if field_sd is None else (field_sd * mask)[None]
+    return Patch(field, mask.float()[None], chi, kernel, voxel_size, direction, field_sd)
+
+
+def _errors(
+    chi: torch.Tensor,
+    mask: torch.Tensor,
+    kernel: torch.Tensor,
+    voxel_size_mm: Triple,
+    generator: torch.Generator,
+    settings: PatchSettings,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Errors of the field and, where one network shall serve all levels, what it is told."""
+    growth = {
+        "max_echo_time_s": settings.max_echo_time_s,
+        "max_rim_noise": settings.max_rim_noise,
+    }
+    if settings.noise_level_ppm[1] > 0:
+        low, high = settings.noise_level_ppm
+        level = low * (high / low) ** uniform(0, 1, generator)
+        return levelled_errors(chi, mask, kernel, voxel_size_mm, generator, level, **growth)
+    errors = field_errors(
+        chi,
+        mask,
+        kernel,
+        voxel_size_mm,
+        generator,
+        max_noise_ppm=settings.max_noise_ppm,
+        max_background_ppm=settings.max_background_ppm,
+        max_structured_ppm=settings.max_structured_ppm,
+        **growth,
     )
+    return errors, None
 
 
 def _draw_anatomy(

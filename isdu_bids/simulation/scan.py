@@ -77,16 +77,16 @@ def simulate_scan(
     brain = brain_mask(labels)
     inside = draw_susceptibility(labels, voxel_size_mm, generator)
     inside = torch.where(brain, inside - inside[brain].mean(), 0.0)
-    outside = _head_susceptibility(labels) * ~brain
+    outside = head_susceptibility(labels) * ~brain
     # air and bone are a hundred times stronger than tissue: theirs is the ringing to avoid
     inside, outside = partial_volume(inside, 0.1), partial_volume(outside, 0.25)
     local = forward_field(inside, voxel_size_mm, b0_direction)
     # relative to air, so that the space around the volume is air too
     background = forward_field(outside - outside[0, 0, 0], voxel_size_mm, b0_direction)
-    total = _shimmed(local + background, brain)
+    total = shimmed(local + background, brain)
     frequency_hz = total * hz_per_ppm(field_strength_t)
 
-    density, r2star = _signal_maps(labels, inside)
+    density, r2star = signal_maps(labels, inside)
     r2star = r2star + 0.25 * _steepness(frequency_hz)
     receive = torch.exp(0.3 * smooth_noise(labels.shape, voxel_size_mm, 90.0, generator))
     offset_rad = 1.5 * smooth_noise(labels.shape, voxel_size_mm, 70.0, generator)
@@ -102,7 +102,8 @@ def simulate_scan(
     return SimulatedScan(1000 * signal.abs(), signal.angle(), inside, total, local, brain)
 
 
-def _head_susceptibility(labels: torch.Tensor) -> torch.Tensor:
+def head_susceptibility(labels: torch.Tensor) -> torch.Tensor:
+    """Susceptibility (ppm) of all that is not brain: air, bone, fat, muscle."""
     chi = torch.zeros(labels.shape)
     for tissue in HEAD:
         where = torch.isin(labels, torch.tensor(tissue.labels, dtype=labels.dtype))
@@ -110,15 +111,16 @@ def _head_susceptibility(labels: torch.Tensor) -> torch.Tensor:
     return chi
 
 
-def _shimmed(field: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
-    """Less its best constant and linear part over the brain."""
+def shimmed(field: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
+    """Field less its best constant and linear part over the brain."""
     grids = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in field.shape), indexing="ij")
     basis = torch.stack([torch.ones_like(field), *grids], dim=-1)
     weights = torch.linalg.lstsq(basis[brain].double(), field[brain].double()[:, None]).solution
     return field - (basis @ weights.float())[..., 0]
 
 
-def _signal_maps(labels: torch.Tensor, chi_ppm: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def signal_maps(labels: torch.Tensor, chi_ppm: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Signal at echo time zero, and R2* (1/s), which grows with the susceptibility."""
     density, r2star = torch.zeros(labels.shape), torch.zeros(labels.shape)
     for tissue in (*BRAIN, *HEAD):
         signal: Signal = SIGNALS.get(tissue.name, GREY_MATTER_SIGNAL)

@@ -7,8 +7,6 @@ import torch.nn.functional as F
 
 from isdu_bids.physics.dipole import convolve
 
-LOSSES = ("masked", "paper")
-
 
 def susceptibility_loss(
     chi_ppm: torch.Tensor,

@@ -1,46 +1,91 @@
-"""Where the patches of each training step come from."""
+"""Where the samples of each training step come from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import torch
 
 from isdu_bids.errors import DataError, UsageError
-from isdu_bids.simulation.patches import Patch, PatchSettings, draw_patch
-from isdu_bids.simulation.random_fields import derived_generator
-from isdu_bids.training.config import TrainingConfig
-from isdu_bids.training.distributed import gathered, n_processes, rank
-from isdu_bids.training.patch_set import PatchSet, PatchSetSettings, scan_files
+from isdu_bids.simulation.patches import Patch
+from isdu_bids.simulation.random_fields import derived_generator, happens
+from isdu_bids.simulation.symmetries import SYMMETRIES, turned
+from isdu_bids.training.distributed import n_processes, rank
+from isdu_bids.training.patch_set import PatchSet
+from isdu_bids.training.task import Draw
 
-_N_VALIDATION_PATCHES = 24
-_VALIDATION_SEED = 12345
+Sample = TypeVar("Sample")
 
-
-class PatchSource(Protocol):
-    """Patches by step."""
-
-    def draw(self, step: int, generator: torch.Generator) -> list[Patch]:
-        """Patches of one batch."""
+#: Seed of what validations see, in every run.
+VALIDATION_SEED = 12345
 
 
-class RandomPatches:
-    """Patches simulated on the fly: none is ever seen twice."""
+class RandomSamples(Generic[Sample]):
+    """Samples drawn from random heads on the fly: none is ever seen twice.
+
+    Parameters
+    ----------
+    draw
+        Makes a sample of a label map.
+    heads
+        Label maps.
+    batch_size
+        Samples of a batch.
+    """
 
     def __init__(
-        self, settings: PatchSettings, heads: Sequence[torch.Tensor], batch_size: int
+        self,
+        draw: Callable[[torch.Tensor, torch.Generator], Sample],
+        heads: Sequence[torch.Tensor],
+        batch_size: int,
     ) -> None:
-        self.settings, self.heads, self.batch_size = settings, heads, batch_size
+        self.draw, self.heads, self.batch_size = draw, heads, batch_size
 
-    def draw(self, step: int, generator: torch.Generator) -> list[Patch]:
-        """Patches of random heads; ``step`` does not matter."""
+    def __call__(self, step: int, generator: torch.Generator) -> list[Sample]:
+        """Draw one batch; ``step`` does not matter."""
         picks = torch.randint(
             len(self.heads), (self.batch_size,), generator=generator, device=generator.device
         )
-        return [draw_patch(self.heads[int(pick)], generator, self.settings) for pick in picks]
+        return [self.draw(self.heads[int(pick)], generator) for pick in picks]
+
+
+class ReusedPatches:
+    """Batches that come again a few times, each time turned by another symmetry.
+
+    A pool of batches is made, one at a step, and gone through again and again before the next one
+    is made. Everything follows from seed and step, so resuming needs no state; it makes at most the
+    batches of one pool anew.
+
+    Parameters
+    ----------
+    fresh
+        Makes a batch.
+    reuse
+        How often each is seen.
+    seed
+        Of the patches and their symmetries.
+    """
+
+    POOL = 8
+
+    def __init__(self, fresh: Draw[list[Patch]], reuse: int, seed: int) -> None:
+        self.fresh, self.reuse, self.seed = fresh, reuse, seed
+        self.pool: dict[tuple[int, int], list[Patch]] = {}
+
+    def __call__(self, step: int, generator: torch.Generator) -> list[Patch]:
+        """Patches of the batch at a step; of ``generator``, only the device matters."""
+        n_pool, place = divmod(step, self.reuse * self.POOL)
+        turn, member = divmod(place, self.POOL)
+        key = (n_pool, member)
+        if key not in self.pool:
+            self.pool = {k: batch for k, batch in self.pool.items() if k[0] == n_pool}
+            own = derived_generator(self.seed, "pool", rank(), *key, device=generator.device)
+            self.pool[key] = self.fresh(step, own)
+        order = torch.randperm(
+            len(SYMMETRIES), generator=derived_generator(self.seed, "symmetries", rank(), *key)
+        )
+        return [turned(patch, SYMMETRIES[int(order[turn])]) for patch in self.pool[key]]
 
 
 class EpochsOfPatches:
@@ -70,55 +115,47 @@ class EpochsOfPatches:
         self.patches, self.batch_size, self.seed = patches, batch_size, seed
         self.batches_per_epoch = subset_batches or available
 
-    def indices(self, step: int) -> list[int]:
-        """Patches of the batch at a step."""
-        epoch, place = divmod(step, self.batches_per_epoch)
+    def indices(self, turn: int) -> list[int]:
+        """Patches of the batch at a turn."""
+        epoch, place = divmod(turn, self.batches_per_epoch)
         order = torch.randperm(
             len(self.patches), generator=derived_generator(self.seed, "epoch", epoch)
         )
         return order[place * self.batch_size : (place + 1) * self.batch_size].tolist()
 
-    def draw(self, step: int, generator: torch.Generator) -> list[Patch]:
-        """Patches of the batch at a step; ``generator`` is not used."""
-        return [self.patches[index] for index in self.indices(step)]
+    def __call__(self, step: int, generator: torch.Generator) -> list[Patch]:
+        """Patches of the batch at a step; processes share out the batches of an epoch."""
+        turn = step * n_processes() + rank()
+        return [self.patches[index] for index in self.indices(turn)]
 
 
-def training_patches(
-    config: TrainingConfig, heads: Sequence[torch.Tensor], scans: Path, device: str
-) -> PatchSource:
-    """Source that a configuration asks for; ``scans`` is where a fixed set lies."""
-    if isinstance(config.patches, PatchSetSettings):
-        for labels in heads[rank() :: n_processes()]:  # processes share out the simulation
-            scan_files(config.patches, labels, scans, config.seed, device)
-        gathered(None)  # and wait for each other
-        patches = PatchSet(config.patches, heads, scans, seed=config.seed, device=device)
-        return EpochsOfPatches(patches, config.batch_size, config.subset_batches, config.seed)
-    return RandomPatches(config.patches, [head.to(device) for head in heads], config.batch_size)
+class Mixed(Generic[Sample]):
+    """Batches of one source, and a fraction of another's."""
+
+    def __init__(self, usual: Draw[Sample], other: Draw[Sample], fraction: float) -> None:
+        self.usual, self.other, self.fraction = usual, other, fraction
+
+    def __call__(self, step: int, generator: torch.Generator) -> Sample:
+        """Batch of either source, at random."""
+        source = self.other if happens(self.fraction, generator) else self.usual
+        return source(step, generator)
 
 
-def validation_patches(
-    config: TrainingConfig, heads: Sequence[torch.Tensor], scans: Path, device: str
-) -> list[Patch]:
-    """Two dozen patches of other heads, the same in every validation of every run."""
-    if isinstance(config.patches, PatchSetSettings):
-        two = replace(config.patches, scans_per_head=min(2, config.patches.scans_per_head))
-        return _mostly_brain(PatchSet(two, heads, scans, seed=_VALIDATION_SEED, device=device))
-    generator = torch.Generator(device).manual_seed(_VALIDATION_SEED)
-    return [
-        draw_patch(heads[i % len(heads)].to(device), generator, config.patches)
-        for i in range(_N_VALIDATION_PATCHES)
-    ]
+def mostly_brain(patches: PatchSet, n_patches: int) -> list[Patch]:
+    """Random patches among those that are mostly brain.
 
-
-def _mostly_brain(patches: PatchSet) -> list[Patch]:
-    """Random patches among those that are mostly brain."""
-    order = torch.randperm(len(patches), generator=derived_generator(_VALIDATION_SEED))
+    Raises
+    ------
+    DataError
+        If there are none.
+    """
+    order = torch.randperm(len(patches), generator=derived_generator(VALIDATION_SEED))
     chosen: list[Patch] = []
     for index in order.tolist():
         patch = patches[index]
         if patch.mask.mean() > 0.5:
             chosen.append(patch)
-        if len(chosen) == _N_VALIDATION_PATCHES:
+        if len(chosen) == n_patches:
             break
     if not chosen:
         raise DataError("no validation patch lies in the brain; give other validation heads")

@@ -1,14 +1,12 @@
-"""The training loop of the segmentation network: images painted on the fly, resumable."""
+"""The task of the segmentation network: images painted on the fly."""
 
 from __future__ import annotations
 
-import csv
-import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,22 +16,18 @@ from isdu_bids.segmentation.labels import SYNTHSEG_LABELS
 from isdu_bids.segmentation.region_net import DEFAULT_FEATURES, RegionNet, fold, save_region_net
 from isdu_bids.simulation.contrasts import ContrastSettings, draw_contrast
 from isdu_bids.simulation.random_fields import derived_generator
-from isdu_bids.training.allocator import keep_freed_memory
-from isdu_bids.training.config import SCHEDULES, build
-from isdu_bids.training.distributed import is_first
-from isdu_bids.training.recipe import learning_rate
-from isdu_bids.training.state import TrainingState
-from isdu_bids.training.trainer import LOG_FILE, STATE_FILE, WEIGHTS_FILE
+from isdu_bids.training.patch_source import RandomSamples
+from isdu_bids.training.task import Draw, Task, Validation
 
-logger = logging.getLogger(__name__)
-
-_N_VALIDATION_IMAGES = 12
 _VALIDATION_SEED = 54321
 
+#: Images and FreeSurfer labels, both ``(batch, 1, x, y, z)``.
+Painted = tuple[torch.Tensor, torch.Tensor]
 
-@dataclass(frozen=True)
-class SegmentationConfig:
-    """Recipe of a segmentation network; see `isdu_bids.training.config.TrainingConfig`.
+
+@dataclass(frozen=True, kw_only=True)
+class Segmentation(Task[RegionNet, Painted]):
+    """Recipe of a segmentation network; see `isdu_bids.training.task.Task`.
 
     Attributes
     ----------
@@ -41,128 +35,98 @@ class SegmentationConfig:
         Channels per level of the network.
     contrast
         Of the painted images.
-    schedule, steps, learning_rate, warmup_steps, decay_steps, average_decay, seed, save_every
-        As for the unrolled networks.
     """
 
     features: tuple[int, ...] = DEFAULT_FEATURES
     contrast: ContrastSettings = field(default_factory=ContrastSettings)
     steps: int = 20_000
     learning_rate: float = 2e-3
-    schedule: str = "trapezoid"
     warmup_steps: int = 100
     decay_steps: int = 4_000
     average_decay: float = 0.998
-    seed: int = 0
-    save_every: int = 250
+    n_validation: int = 12
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What may not change while a run goes on."""
-        return {name: getattr(self, name) for name in ("features", "contrast", "seed")}
+    FIXED: ClassVar[Sequence[str]] = ("features", "contrast", "seed")
 
     def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES:
-            raise UsageError(
-                f"schedule = {self.schedule!r} is unknown; known are {', '.join(SCHEDULES)}"
-            )
-        if self.save_every < 1 or not 0 <= self.decay_steps < self.steps:
-            raise UsageError("save_every must be at least 1, and decay_steps less than steps")
+        super().__post_init__()
         multiple = 2 ** len(self.features)
         if any(n % multiple for n in self.contrast.size):
             raise UsageError(f"[contrast] size must be multiples of {multiple} for these features")
 
+    @classmethod
+    def sections(cls, content: dict[str, Any], origin: str) -> Mapping[str, type[Any]]:
+        """Painted images."""
+        return {"contrast": ContrastSettings}
 
-def parse_segmentation_config(content: Mapping[str, Any], origin: str) -> SegmentationConfig:
-    """Build a configuration from the content of a TOML file; ``origin`` is named in errors."""
-    content = dict(content)
-    contrast = build(ContrastSettings, content.pop("contrast", {}), f"{origin}: [contrast]")
-    recipe: SegmentationConfig = build(
-        SegmentationConfig, {**content, "contrast": contrast}, origin
-    )
-    return recipe
+    def new_network(self, warm_start: Path | None = None) -> RegionNet:
+        """Untrained network; its weights follow from the seed.
 
+        Raises
+        ------
+        UsageError
+            If another network is given to start from.
+        """
+        if warm_start is not None:
+            raise UsageError("--warm-start copies the iterations of an ISDU-QSMNet; leave it out")
+        torch.manual_seed(self.seed)
+        return RegionNet(SYNTHSEG_LABELS, self.features)
 
-def train_segmentation(
-    config: SegmentationConfig,
-    heads: Sequence[torch.Tensor],
-    validation_heads: Sequence[torch.Tensor],
-    folder: Path,
-    *,
-    device: str = "cpu",
-) -> Path:
-    """Train on images painted from ``heads``; continue where ``folder`` was left.
+    def training_batches(
+        self, heads: Sequence[torch.Tensor], scans: Path, device: str
+    ) -> Draw[Painted]:
+        """Images of random heads."""
+        paint = partial(draw_contrast, settings=self.contrast)
+        draw = RandomSamples(paint, [head.to(device) for head in heads], self.batch_size)
+        return lambda step, generator: side_by_side(draw(step, generator))
 
-    Parameters
-    ----------
-    config
-        The recipe.
-    heads, validation_heads
-        Integer label maps ``(x, y, z)``, RAS axes, 1 mm.
-    folder
-        Receives weights, state and log.
-    device
-        Torch device of network and painting.
-
-    Returns
-    -------
-    Path
-        The weights file.
-    """
-    keep_freed_memory()
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(config.seed)
-    network = RegionNet(SYNTHSEG_LABELS, config.features).to(device)
-    network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    state = TrainingState.new(config, network, device)
-    if (folder / STATE_FILE).exists():
-        state.restore(folder / STATE_FILE, config)
-    channel_of = channels(network.labels, device)
-    validation = validation_images(config, validation_heads, device) if is_first() else []
-    while state.step < config.steps:
-        losses, start = [], time.perf_counter()
-        for _ in range(min(config.save_every, config.steps - state.step)):
-            pick = torch.randint(len(heads), (), generator=state.generator, device=device)
-            image, labels = draw_contrast(heads[int(pick)], state.generator, config.contrast)
-            losses.append(training_step(state, config, image, channel_of[labels]))
-        seconds = (time.perf_counter() - start) / len(losses)
-        if is_first():
-            dice = validation_dice(state.averaged, validation)
-            save_region_net(
-                folder / WEIGHTS_FILE, state.averaged, f"{state.step} steps, seed {config.seed}"
+    def validation_batches(
+        self, heads: Sequence[torch.Tensor], scans: Path, device: str
+    ) -> list[Painted]:
+        """Images, one a batch."""
+        generator = derived_generator(_VALIDATION_SEED, device=device)
+        return [
+            side_by_side(
+                [draw_contrast(heads[i % len(heads)].to(device), generator, self.contrast)]
             )
-            _log(folder, state.step, sum(losses) / len(losses), dice, seconds)
-        state.save(folder / STATE_FILE, config)
-    return folder / WEIGHTS_FILE
+            for i in range(self.n_validation)
+        ]
+
+    def loss_of(self, network: RegionNet, batch: Painted, step: int) -> torch.Tensor:
+        """Loss of half of the planes."""
+        image, labels = batch
+        with self.autocast(image.device):
+            logits = network.folded_logits(image)
+        target = fold(channels(network.labels, image.device)[labels])
+        # every other plane in turn: the loss, not the network, would take most of the time
+        planes = slice(step % 2, None, 2)
+        rows, truth = (folded[:, :, planes].permute(0, 2, 3, 4, 1) for folded in (logits, target))
+        return segmentation_loss(rows.reshape(-1, len(network.labels)).float(), truth.flatten())
+
+    def validate(self, network: RegionNet, batches: Sequence[Painted]) -> Validation:
+        """Mean Dice; the log also has that of every label."""
+        dice = validation_dice(network, batches)
+        mean = sum(dice.values()) / len(dice)
+        return Validation(
+            1 - mean, {"validation_dice": mean, **{str(label): d for label, d in dice.items()}}
+        )
+
+    def save(self, path: Path, network: RegionNet, description: str) -> None:
+        """Write the weights in half precision; labels and features travel with them."""
+        save_region_net(path, network, description)
 
 
-def channels(labels: Sequence[int], device: str) -> torch.Tensor:
+def side_by_side(painted: Sequence[Painted]) -> Painted:
+    """Batch of images and labels ``(x, y, z)``."""
+    images, labels = zip(*painted, strict=True)
+    return torch.stack(images)[:, None], torch.stack(labels)[:, None]
+
+
+def channels(labels: Sequence[int], device: torch.device) -> torch.Tensor:
     """Lookup from label to output channel."""
     table = torch.zeros(max(labels) + 1, dtype=torch.long, device=device)
     table[list(labels)] = torch.arange(len(labels), device=device)
     return table
-
-
-def training_step(
-    state: TrainingState[RegionNet],
-    config: SegmentationConfig,
-    image: torch.Tensor,
-    target: torch.Tensor,
-) -> float:
-    """One Adam step; returns the loss."""
-    # the last steps see the statistics that inference will use, not those of one image
-    state.network.train(state.step < config.steps - config.decay_steps)
-    for group in state.optimiser.param_groups:
-        group["lr"] = learning_rate(config, state.step)
-    with torch.autocast(image.device.type, torch.bfloat16):
-        logits = state.network.folded_logits(image[None, None])
-    # every other plane in turn: the loss, not the network, would take most of the time
-    planes = slice(state.step % 2, None, 2)
-    rows, truth = (
-        folded[:, :, planes].permute(0, 2, 3, 4, 1) for folded in (logits, fold(target[None, None]))
-    )
-    loss = segmentation_loss(rows.reshape(-1, len(state.network.labels)).float(), truth.flatten())
-    return state.descend(loss, gradient_clip=1.0)
 
 
 def segmentation_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -186,41 +150,14 @@ def segmentation_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tenso
     return (1 - dice).mean() - log_right.mean()
 
 
-def validation_images(
-    config: SegmentationConfig, heads: Sequence[torch.Tensor], device: str
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Images and labels that are the same for every run of these settings."""
-    generator = derived_generator(_VALIDATION_SEED, device=device)
-    return [
-        draw_contrast(heads[i % len(heads)], generator, config.contrast)
-        for i in range(_N_VALIDATION_IMAGES)
-    ]
-
-
-@torch.no_grad()
-def validation_dice(
-    network: RegionNet, images: Sequence[tuple[torch.Tensor, torch.Tensor]]
-) -> dict[int, float]:
+def validation_dice(network: RegionNet, batches: Sequence[Painted]) -> dict[int, float]:
     """Dice of every label over all images taken together."""
-    network.eval()
     n = len(network.labels)
     counts = torch.zeros(3, n)
-    for image, labels in images:
-        truth = channels(network.labels, str(image.device))[labels].flatten()
-        found = network(image[None, None]).argmax(1).flatten()
+    for image, labels in batches:
+        truth = channels(network.labels, image.device)[labels].flatten()
+        found = network(image).argmax(1).flatten()
         for row, index in enumerate((found[found == truth], found, truth)):
             counts[row] += torch.bincount(index, minlength=n).cpu()
     dice = 2 * counts[0] / (counts[1] + counts[2]).clamp(min=1)
     return {label: float(d) for label, d in zip(network.labels, dice, strict=True) if label}
-
-
-def _log(folder: Path, step: int, loss: float, dice: Mapping[int, float], seconds: float) -> None:
-    mean = sum(dice.values()) / len(dice)
-    logger.info("step %d: loss %.4f, validation Dice %.3f; %.2f s/step", step, loss, mean, seconds)
-    path = folder / LOG_FILE
-    is_new = not path.exists()
-    with path.open("a", newline="") as stream:
-        writer = csv.writer(stream, delimiter="\t")
-        if is_new:
-            writer.writerow(["step", "loss", "validation_dice", *dice])
-        writer.writerow([step, f"{loss:.5f}", *(f"{d:.3f}" for d in (mean, *dice.values()))])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, cast
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -21,9 +21,10 @@ from isdu_bids.training.distributed import (
     n_processes,
     rank,
 )
-from isdu_bids.training.recipe import Recipe
+from isdu_bids.training.task import Network, Task
 
-Network = TypeVar("Network", bound=torch.nn.Module)
+#: What files of older versions do not mention.
+_UNMENTIONED = {"family": "isdu"}
 
 
 @dataclass
@@ -56,17 +57,26 @@ class TrainingState(Generic[Network]):
         return cast(Network, self.average.module)
 
     @classmethod
-    def new(cls, config: Recipe, network: Network, device: str) -> TrainingState[Network]:
+    def new(
+        cls, task: Task[Network, Any], device: str, warm_start: Path | None = None
+    ) -> TrainingState[Network]:
         """State before the first step."""
+        network = task.new_network(warm_start).to(device)
+        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         average = AveragedModel(
-            network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay), use_buffers=True
+            network, multi_avg_fn=get_ema_multi_avg_fn(task.average_decay), use_buffers=True
         )
-        optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-        generator = torch.Generator(device).manual_seed(config.seed)
+        optimiser = torch.optim.Adam(task.parameter_groups(network), lr=task.learning_rate)
+        generator = torch.Generator(device).manual_seed(task.seed)
         if not is_first():  # the first draws what a process alone would draw
-            generator = derived_generator(config.seed, "process", rank(), device=device)
+            generator = derived_generator(task.seed, "process", rank(), device=device)
             torch.manual_seed(generator.initial_seed())
         return cls(network, average, optimiser, generator)
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Set the rate of the next step; each group takes its multiple of it."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["factor"]
 
     def descend(self, loss: torch.Tensor, gradient_clip: float) -> float:
         """Make one Adam step and return the loss, both averaged over the processes."""
@@ -82,8 +92,8 @@ class TrainingState(Generic[Network]):
         self.step += 1
         return float(loss)
 
-    def save(self, path: Path, config: Recipe) -> None:
-        """Write the state, with the configuration that it belongs to; all processes call this."""
+    def save(self, path: Path, task: Task[Network, Any]) -> None:
+        """Write the state, with the recipe that it belongs to; all processes call this."""
         (own, *global_states), *others = gathered(
             [self.generator.get_state(), *_global_generators(self.generator.device)]
         )
@@ -98,14 +108,14 @@ class TrainingState(Generic[Network]):
             "step": self.step,
             "best_score": self.best_score,
             "n_since_best": self.n_since_best,
-            "config": _plain(config.identity),
+            "config": _plain(task.identity),
         }
         if is_first():
             with replacing(path) as partial:  # a job killed while writing keeps the old
                 torch.save(content, partial)
         gathered(None)  # no process goes on, and perhaps reads the file, before it is there
 
-    def restore(self, path: Path, config: Recipe) -> None:
+    def restore(self, path: Path, task: Task[Network, Any]) -> None:
         """Continue from a file; files of older versions lack the newer keys.
 
         Raises
@@ -116,7 +126,7 @@ class TrainingState(Generic[Network]):
         """
         content = torch.load(path, map_location="cpu", weights_only=True)
         if "config" in content:
-            check_same_run(content["config"], config, path)
+            check_same_run(content["config"], task.identity, path)
         device = self.generator.device
         if content.get("device", device.type) != device.type:
             raise UsageError(f"{path} was trained on {content['device']}: give that as --device")
@@ -129,7 +139,7 @@ class TrainingState(Generic[Network]):
             )
         self.network.load_state_dict(content["network"])
         self.average.load_state_dict(content["average"])
-        self.optimiser.load_state_dict(content["optimiser"])
+        self.optimiser.load_state_dict(self._in_our_groups(content["optimiser"]))
         own, *states = processes[rank()]
         self.generator.set_state(own)
         if states:
@@ -140,19 +150,38 @@ class TrainingState(Generic[Network]):
         self.best_score = float(content.get("best_score", content.get("best_nrmse", math.inf)))
         self.n_since_best = int(content.get("n_since_best", 0))
 
+    def _in_our_groups(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """Moments of a file with the groups of the recipe, whose rates may be others.
 
-def check_same_run(saved: dict[str, Any], config: Recipe, path: Path) -> None:
+        Older files have all parameters in one group, in the network's order.
+        """
+        groups, moments = self.optimiser.state_dict()["param_groups"], saved["state"]
+        if len(saved["param_groups"]) < len(groups):
+            place = {parameter: i for i, parameter in enumerate(self.network.parameters())}
+            ours = (p for group in self.optimiser.param_groups for p in group["params"])
+            moments = {i: moments[place[p]] for i, p in enumerate(ours)}
+        return {"state": moments, "param_groups": groups}
+
+
+def check_same_run(saved: Mapping[str, Any], identity: Mapping[str, Any], path: Path) -> None:
     """Refuse to continue with another network or other data; steps and rates may change.
+
+    Parameters
+    ----------
+    saved, identity
+        `Task.identity` of the run in plain values, and of the recipe.
+    path
+        Of the run's state.
 
     Raises
     ------
     UsageError
         Naming the first key that differs.
     """
-    present = _plain(config.identity)
-    for key, section in config.identity.items():
-        if not is_dataclass(section):
-            _check(key, saved[key], section, path)
+    saved, present = {**_UNMENTIONED, **saved}, _plain(identity)
+    for key, section in identity.items():
+        if not (is_dataclass(section) and key in saved):
+            _check(key, saved.get(key), present[key], path)
             continue
         # what a file of an older version does not mention had its default
         before = {

@@ -1,4 +1,4 @@
-"""The training loop of the unrolled networks: resumable to the step."""
+"""The training loop of all networks: resumable to the step."""
 
 from __future__ import annotations
 
@@ -7,19 +7,14 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from isdu_bids.networks.unrolled import Architecture, ISDUQSMNet
-from isdu_bids.networks.weights import load_weights, save_weights
-from isdu_bids.simulation.patches import Patch
 from isdu_bids.training.allocator import keep_freed_memory
-from isdu_bids.training.config import TrainingConfig
-from isdu_bids.training.distributed import gathered, is_first, n_processes, rank
-from isdu_bids.training.losses import paper_loss, susceptibility_loss
-from isdu_bids.training.patch_source import training_patches, validation_patches
-from isdu_bids.training.recipe import learning_rate
+from isdu_bids.training.distributed import gathered, is_first
 from isdu_bids.training.state import TrainingState
+from isdu_bids.training.task import Task, Validation
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +23,7 @@ STATE_FILE, LOG_FILE, SCANS_FOLDER = "state.pt", "log.csv", "scans"
 
 
 def train(
-    config: TrainingConfig,
+    task: Task[Any, Any],
     heads: Sequence[torch.Tensor],
     validation_heads: Sequence[torch.Tensor],
     folder: Path,
@@ -37,14 +32,14 @@ def train(
     warm_start: Path | None = None,
     scans: Path | None = None,
 ) -> Path:
-    """Train on patches of ``heads``; continue where ``folder`` was left.
+    """Train on samples of ``heads``; continue where ``folder`` was left.
 
     Parameters
     ----------
-    config
+    task
         The recipe.
     heads, validation_heads
-        Integer label maps ``(x, y, z)`` on 1 mm grids.
+        Integer label maps ``(x, y, z)`` on 1 mm grids, RAS axes.
     folder
         Receives the last weights, those of the best validation, state and log.
     device
@@ -52,8 +47,7 @@ def train(
     warm_start
         Weights of a trained K = 1 network, copied into every iteration (as published nets were).
     scans
-        Folder of the fixed scans of overlapping patches, which several runs may share; by default
-        one inside ``folder``.
+        Folder of fixed scans, which several runs may share; by default one inside ``folder``.
 
     Returns
     -------
@@ -67,123 +61,87 @@ def train(
         number of processes.
     """
     keep_freed_memory()
+    state = TrainingState.new(task, device, warm_start)
     folder.mkdir(parents=True, exist_ok=True)
-    state = TrainingState.new(config, new_network(config, device, warm_start), device)
     if (folder / STATE_FILE).exists():
-        state.restore(folder / STATE_FILE, config)
-    if is_finished(state, config):
+        state.restore(folder / STATE_FILE, task)
+    if is_finished(task, state):
         return folder / WEIGHTS_FILE
     scans = scans or folder / SCANS_FOLDER
-    source = training_patches(config, heads, scans, device)
-    validation = validation_patches(config, validation_heads, scans, device) if is_first() else []
-    while not is_finished(state, config):
+    draw = task.training_batches(heads, scans, device)
+    validation = task.validation_batches(validation_heads, scans, device) if is_first() else []
+    while not is_finished(task, state):
         losses, start = [], time.perf_counter()
-        for _ in range(min(config.save_every, config.steps - state.step)):
-            turn = state.step * n_processes() + rank()  # processes share out the batches of epochs
-            patches = source.draw(turn, state.generator)
-            losses.append(training_step(state, config, patches))
+        for _ in range(min(task.save_every, task.steps - state.step)):
+            losses.append(training_step(task, state, draw(state.step, state.generator)))
         seconds = (time.perf_counter() - start) / len(losses)
         if is_first():
-            network = state.averaged
-            nrmse = validation_nrmse(network, validation)
-            description = f"{state.step} steps, seed {config.seed}"
-            save_weights(folder / WEIGHTS_FILE, network, description)
-            state.n_since_best += 1
-            if nrmse < state.best_score:
-                state.best_score, state.n_since_best = nrmse, 0
-                save_weights(folder / BEST_FILE, network, description)
-            left_h = (config.steps - state.step) * seconds / 3600
-            progress = f"{seconds:.2f} s/step, {left_h:.1f} h to go"
-            rate = learning_rate(config, state.step - 1)
-            _log(folder, state, sum(losses) / len(losses), nrmse, rate, progress)
+            judged = judge(task, state, validation, folder)
+            _log(task, state, sum(losses) / len(losses), judged, seconds, folder / LOG_FILE)
         # the others wait for the first to say whether to go on
         state.n_since_best = gathered(state.n_since_best)[0]
-        state.save(folder / STATE_FILE, config)
+        state.save(folder / STATE_FILE, task)
     return folder / WEIGHTS_FILE
 
 
-def is_finished(state: TrainingState[ISDUQSMNet], config: TrainingConfig) -> bool:
+def is_finished(task: Task[Any, Any], state: TrainingState[Any]) -> bool:
     """Whether all steps are done, or validation has not improved for too long."""
-    out_of_patience = 0 < config.patience <= state.n_since_best
-    return state.step >= config.steps or out_of_patience
+    out_of_patience = 0 < task.patience <= state.n_since_best
+    return state.step >= task.steps or out_of_patience
 
 
-def new_network(config: TrainingConfig, device: str, warm_start: Path | None) -> ISDUQSMNet:
-    """Network to start from; its weights follow from the seed or from another network."""
-    torch.manual_seed(config.seed)
-    network = ISDUQSMNet(config.architecture).to(device)
-    network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    if warm_start is not None:
-        copy_first_iteration(load_weights(warm_start).network, network)
-    return network
-
-
-def copy_first_iteration(trained: ISDUQSMNet, network: ISDUQSMNet) -> None:
-    """Start every iteration from the first denoiser of a trained network."""
-    for denoiser in network.denoisers:
-        denoiser.load_state_dict(trained.denoisers[0].state_dict())
-    network.log_lambdas.data[:] = trained.log_lambdas.data[0]
-
-
-def training_step(
-    state: TrainingState[ISDUQSMNet], config: TrainingConfig, patches: Sequence[Patch]
-) -> float:
+def training_step(task: Task[Any, Any], state: TrainingState[Any], batch: Any) -> float:
     """One Adam step; returns the loss."""
-    # The last steps see the statistics that inference will use, not those of one patch.
-    state.network.train(state.step < config.steps - config.decay_steps)
-    for group in state.optimiser.param_groups:
-        group["lr"] = learning_rate(config, state.step)
-    field, mask, target, kernel = stack(patches, config.architecture)
-    with torch.autocast(field.device.type, torch.bfloat16, enabled=config.half_precision):
-        chi = state.network(field, mask, kernel).float()
-    if config.loss == "paper":
-        loss = paper_loss(chi, target, mask, kernel, field)
-    else:
-        loss = susceptibility_loss(chi, target, mask, kernel)
-    return state.descend(loss, config.gradient_clip)
-
-
-def stack(patches: Sequence[Patch], architecture: Architecture) -> tuple[torch.Tensor, ...]:
-    """Field, mask, chi and kernel of a batch, ``(batch, 1, x, y, z)``."""
-    field, mask, chi = (
-        torch.stack([getattr(patch, name) for patch in patches])
-        for name in ("field_ppm", "mask", "chi_ppm")
-    )
-    kernel = torch.stack([patch.kernel for patch in patches])[:, None]
-    kernel[..., 0, 0, 0] = architecture.dc_value
-    return field, mask, chi, kernel
+    # The last steps see the statistics that inference will use, not those of one batch.
+    state.network.train(state.step < task.steps - task.decay_steps)
+    state.set_learning_rate(task.rate(state.step))
+    return state.descend(task.loss_of(state.network, batch, state.step), task.gradient_clip)
 
 
 @torch.no_grad()
-def validation_nrmse(network: ISDUQSMNet, patches: Sequence[Patch]) -> float:
-    """Mean over patches of the demeaned NRMSE (%) inside the mask."""
-    network.eval()
-    errors = []
-    for patch in patches:
-        field, mask, truth, kernel = stack([patch], network.architecture)
-        inside = mask > 0
-        error, truth = (network(field, mask, kernel) - truth)[inside], truth[inside]
-        errors.append(100 * float(error.std() / truth.std().clamp(min=1e-4)))
-    return sum(errors) / len(errors)
+def judge(
+    task: Task[Any, Any], state: TrainingState[Any], validation: Sequence[Any], folder: Path
+) -> Validation:
+    """Validate, and write the last weights and, where they are, the best."""
+    network = state.averaged.eval()
+    judged = task.validate(network, validation)
+    description = f"{state.step} steps, seed {task.seed}"
+    task.save(folder / WEIGHTS_FILE, network, description)
+    state.n_since_best += 1
+    if judged.score < state.best_score:
+        state.best_score, state.n_since_best = judged.score, 0
+        task.save(folder / BEST_FILE, network, description)
+    return judged
 
 
 def _log(
-    folder: Path,
-    state: TrainingState[ISDUQSMNet],
+    task: Task[Any, Any],
+    state: TrainingState[Any],
     loss: float,
-    nrmse: float,
-    rate: float,
-    progress: str,
+    judged: Validation,
+    seconds: float,
+    path: Path,
 ) -> None:
-    lambdas = [round(float(value), 4) for value in state.averaged.lambdas.detach()]
+    (name, value), *others = judged.columns.items()
+    hours = (task.steps - state.step) * seconds / 3600
     logger.info(
-        "step %d: loss %.4f, validation NRMSE %.2f %%, lambda %s; %s",
-        state.step, loss, nrmse, lambdas, progress,
+        "step %d: loss %.4f, %s %.4g; %.2f s/step, %.1f h to go",
+        state.step, loss, name, value, seconds, hours,
     )  # fmt: skip
-    path = folder / LOG_FILE
+    row = {
+        "step": str(state.step),
+        "loss": f"{loss:.5f}",
+        name: f"{value:.3f}",
+        "learning_rate": f"{task.rate(state.step - 1):.2e}",
+        **{other: f"{number:.4f}" for other, number in others},
+    }
+    header = list(row)
+    if path.exists():  # perhaps of an older version, which had other columns
+        with path.open(newline="") as stream:
+            header = next(csv.reader(stream, delimiter="\t"))
     is_new = not path.exists()
     with path.open("a", newline="") as stream:
-        writer = csv.writer(stream, delimiter="\t")
+        writer = csv.DictWriter(stream, header, delimiter="\t", extrasaction="ignore")
         if is_new:
-            writer.writerow(["step", "loss", "validation_nrmse", "learning_rate", "lambdas"])
-        writer.writerow([state.step, f"{loss:.5f}", f"{nrmse:.3f}", f"{rate:.2e}", *lambdas])
+            writer.writeheader()
+        writer.writerow(row)

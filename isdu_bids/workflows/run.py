@@ -61,7 +61,7 @@ def init_run_wf(
             output_dir=output_dir,
             templates=templates,
             memory=estimate_memory(shape, len(scan.echo_times_s)),
-            omp_nthreads=resources.omp_nthreads,
+            omp_nthreads=resources.omp_nthreads or 1,
             use_gpu=use_gpu,
             write_fields=not field_names_clash(scan, acquisitions),
         )

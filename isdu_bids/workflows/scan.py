@@ -6,31 +6,19 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from nipype.interfaces.utility import Merge
 from nipype.pipeline import engine as pe
 
 from isdu_bids.bids.acquisition import Acquisition
-from isdu_bids.echoes import MIN_DECAY_ECHOES
-from isdu_bids.files import file_sha256
 from isdu_bids.geometry import Triple
-from isdu_bids.interfaces.chi import InvertField, MergePasses, ReferenceChi
-from isdu_bids.interfaces.field import (
-    LoadScan,
-    MapField,
-    MapRelaxation,
-    MaskBrain,
-    RemoveBackground,
-)
-from isdu_bids.interfaces.outputs import DrawFigures, MeasureQuality, WriteDerivatives
-from isdu_bids.interfaces.regions import MeasureRegions, SegmentMagnitude
-from isdu_bids.masking.synthstrip import find_synthstrip
-from isdu_bids.networks.weights import weights_path, weights_sha256
-from isdu_bids.segmentation.choose import judge_file, network_file
 from isdu_bids.settings import Settings
 from isdu_bids.template.find import Template
-from isdu_bids.template.spaces import parse_spaces
+from isdu_bids.workflows.chi import connect_chi
+from isdu_bids.workflows.corridor import Corridor
+from isdu_bids.workflows.field import connect_field, connect_relaxation
 from isdu_bids.workflows.memory import Memory
-from isdu_bids.workflows.template import connect_templates
+from isdu_bids.workflows.outputs import connect_outputs, connect_quality
+from isdu_bids.workflows.regions import connect_regions
+from isdu_bids.workflows.template import connect_registrations, connect_template_outputs
 
 
 def init_scan_wf(
@@ -47,274 +35,36 @@ def init_scan_wf(
 ) -> pe.Workflow:
     """Workflow of one acquisition.
 
+    Every step of the walk takes the maps made before it, and adds its own.
+
     Parameters
     ----------
-    acquisition
-        The checked scan.
-    b0_direction
-        Unit vector in voxel axes.
-    settings
-        Methods and device.
-    output_dir
-        Root of the derivative dataset.
-    memory
-        What each step needs.
+    acquisition, b0_direction, settings, output_dir, memory, omp_nthreads, use_gpu
+        See `isdu_bids.workflows.corridor.Corridor`.
     templates
         Those of the settings' output spaces that can be used.
-    omp_nthreads
-        Threads of the steps that use several.
-    use_gpu
-        Whether steps take a GPU slot.
     write_fields
         False where two scans would write field maps of one name.
     """
-    workflow = pe.Workflow(name=workflow_name(acquisition))
-    echo_times_s = list(acquisition.echo_times_s)
-    threads = 1 if use_gpu else omp_nthreads  # a GPU step takes its threads in GPU slots
-    weights = {}
-    if settings.inversion == "isdu":
-        weights = {
-            "weights": str(weights_path(settings.weights)),
-            "weights_sha256": weights_sha256(settings.weights),
-            "weights_iterations": settings.weights_iterations,
-            "grid": settings.grid,
-            "precision": settings.precision,
-        }
-    mask_weights = {}
-    if settings.mask == "synthstrip" and not acquisition.mask_file:
-        file = find_synthstrip(settings.synthstrip_weights)
-        mask_weights = {"weights": str(file), "weights_sha256": file_sha256(file)}
-    gpu = {"device": settings.device, "use_gpu": use_gpu}
-
-    load = pe.Node(
-        LoadScan(
-            magnitude_files=list(map(str, acquisition.magnitude_files)),
-            phase_files=list(map(str, acquisition.phase_files)),
-            real_files=list(map(str, acquisition.real_files)),
-            imag_files=list(map(str, acquisition.imag_files)),
-            phase_units=acquisition.phase_units,
-            manufacturer=acquisition.manufacturer,
-            phase_range=settings.phase_range,
-        ),
-        name="load",
-        mem_gb=memory.load_gb,
+    corridor = Corridor(
+        pe.Workflow(name=workflow_name(acquisition)),
+        acquisition,
+        b0_direction,
+        settings,
+        output_dir,
+        memory,
+        omp_nthreads,
+        use_gpu,
     )
-    mask = pe.Node(
-        MaskBrain(
-            echo_times_s=echo_times_s,
-            method=settings.mask,
-            mask_file=str(acquisition.mask_file) if acquisition.mask_file else None,
-            **mask_weights,
-        ),
-        name="mask",
-        mem_gb=max(memory.field_gb, memory.segmentation_gb) if mask_weights else memory.field_gb,
-    )
-    field = pe.Node(
-        MapField(
-            echo_times_s=echo_times_s,
-            field_strength_t=acquisition.field_strength_t,
-            b0_direction=b0_direction,
-            offset=settings.offset,
-            sign=settings.phase_sign,
-            unwrapping=settings.unwrapping,
-            combination=settings.combination,
-        ),
-        name="field",
-        mem_gb=memory.field_gb,
-    )
-
-    def local_steps(suffix: str) -> tuple[pe.Node, pe.Node]:
-        background = pe.Node(
-            RemoveBackground(b0_direction=b0_direction, method=settings.background, **gpu),
-            name=f"background{suffix}",
-            mem_gb=memory.background_gb,
-            n_procs=threads,
-        )
-        inversion = pe.Node(
-            InvertField(
-                b0_direction=b0_direction,
-                method=settings.inversion,
-                **weights,
-                **gpu,
-            ),
-            name=f"inversion{suffix}",
-            mem_gb=memory.inversion_gb,
-            n_procs=threads,
-        )
-        workflow.connect([
-            (field, background, [
-                ("field_ppm", "field_ppm"),
-                ("field_sd_ppm", "field_sd_ppm"),
-            ]),
-            (background, inversion, [("field_ppm", "field_ppm"), ("mask", "mask")]),
-        ])  # fmt: skip
-        return background, inversion
-
-    reference = pe.Node(ReferenceChi(region=settings.reference), name="reference")
-    quality = pe.Node(
-        MeasureQuality(acquisition=acquisition, b0_direction=b0_direction),
-        name="quality",
-        mem_gb=memory.field_gb,
-    )
-    figures = pe.Node(
-        DrawFigures(
-            acquisition=acquisition,
-            b0_direction=b0_direction,
-            output_dir=str(output_dir),
-            templates=[template.space.template for template in templates],
-        ),
-        name="figures",
-        mem_gb=memory.field_gb,
-    )
-    write = pe.Node(
-        WriteDerivatives(
-            acquisition=acquisition,
-            b0_direction=b0_direction,
-            output_dir=str(output_dir),
-            write_fields=write_fields,
-            flags=[],
-            templates=[space.template for space in parse_spaces(settings.output_spaces)],
-        ),
-        name="write",
-        mem_gb=memory.load_gb,
-    )
-
-    background, inversion = local_steps("")
-    #: Name of a map -> step and its output; sinks and templates take those that they know.
-    maps = {
-        "magnitude": (load, "magnitude"),
-        "phase": (load, "phase"),
-        "brain_mask": (mask, "mask"),
-        "unwrapped": (field, "unwrapped"),
-        "total_field_ppm": (field, "field_ppm"),
-        "field_sd_ppm": (field, "field_sd_ppm"),
-        "quality": (field, "quality"),
-    }
-    workflow.connect([
-        (load, mask, [("magnitude", "magnitude"), ("phase", "phase")]),
-        (load, field, [("magnitude", "magnitude"), ("phase", "phase")]),
-        (mask, field, [("mask", "mask")]),
-        (field, background, [("mask", "mask")]),
-    ])  # fmt: skip
-    steps = [load, mask, field, background, inversion]
-    if settings.two_pass:
-        whole_background, whole_inversion = local_steps("_whole")
-        local = chi = pe.Node(MergePasses(), name="merge")
-        workflow.connect([
-            (field, whole_background, [("measured_mask", "mask")]),
-            (background, local, [("field_ppm", "inner_field_ppm"), ("mask", "inner_mask")]),
-            (inversion, local, [("chi_ppm", "inner_chi_ppm")]),
-            (whole_background, local, [("field_ppm", "whole_field_ppm"), ("mask", "whole_mask")]),
-            (whole_inversion, local, [("chi_ppm", "whole_chi_ppm")]),
-        ])  # fmt: skip
-        steps += [whole_background, whole_inversion, local]
-    else:
-        local, chi = background, inversion
-        if settings.uncertainty:
-            workflow.connect(field, "field_sd_ppm", inversion, "field_sd_ppm")
-            maps["chi_sd"] = (inversion, "chi_sd_ppm")
-    workflow.connect([
-        (local, reference, [("mask", "mask")]),
-        (chi, reference, [("chi_ppm", "chi_ppm")]),
-    ])  # fmt: skip
-    steps.append(reference)
-    maps |= {
-        "local_field_ppm": (local, "field_ppm"),
-        "eroded_mask": (local, "mask"),
-        "chi_ppm": (reference, "chi_ppm"),
-    }
-    labels_from = _labels_from(acquisition, settings)
-
-    relaxation = None
-    if len(echo_times_s) >= MIN_DECAY_ECHOES:
-        relaxation = pe.Node(
-            MapRelaxation(echo_times_s=echo_times_s, method=settings.relaxation),
-            name="relaxation",
-            mem_gb=memory.field_gb,
-        )
-        steps.append(relaxation)
-        workflow.connect([
-            (load, relaxation, [("magnitude", "magnitude")]),
-            (mask, relaxation, [("mask", "mask")]),
-        ])  # fmt: skip
-        maps |= {name: (relaxation, name) for name in ("r2star", "t2star", "s0")}
-        if settings.reference == "csf":
-            workflow.connect(relaxation, "r2star", reference, "r2star")
-
-    if labels_from:
-        segmentation = pe.Node(
-            SegmentMagnitude(**labels_from, **gpu),
-            name="segmentation",
-            mem_gb=memory.segmentation_gb,
-            n_procs=threads,
-        )
-        measure = MeasureRegions(dseg_file=labels_from.get("dseg_file"))
-        regions = pe.Node(measure, name="regions", mem_gb=memory.load_gb)
-        steps += [segmentation, regions]
-        workflow.connect([
-            (load, segmentation, [("magnitude", "magnitude")]),
-            (segmentation, regions, [("labels", "labels")]),
-            (local, regions, [("mask", "mask")]),
-            (reference, regions, [("chi_ppm", "chi_ppm")]),
-            (segmentation, quality, [("volumes", "volumes")]),
-        ])  # fmt: skip
-        maps |= {"labels": (segmentation, "labels"), "regions": (regions, "regions")}
-        if not acquisition.dseg_file:
-            workflow.connect(segmentation, "posterior", regions, "posterior")
-        if relaxation is not None:
-            workflow.connect(relaxation, "r2star", regions, "r2star")
-
-    elif settings.segmentation == "auto":
-        write.inputs.flags = ["regions_not_labelled"]
-
-    if templates:
-        registrations = connect_templates(
-            workflow,
-            templates,
-            maps,
-            write,
-            acquisition=acquisition,
-            output_dir=output_dir,
-            mem_gb=memory.template_gb,
-            n_procs=omp_nthreads,
-        )
-        steps += registrations
-        further = pe.Node(Merge(len(templates)), name="further", run_without_submitting=True)
-        for index, registration in enumerate(registrations, start=1):
-            workflow.connect(registration, "measures", further, f"in{index}")
-        workflow.connect(further, "out", quality, "further")
-    if len(templates) < len(parse_spaces(settings.output_spaces)):
-        write.inputs.flags = [*write.inputs.flags, "template_unavailable"]
-
-    notes = pe.Node(Merge(len(steps)), name="notes", run_without_submitting=True)
-    for index, step in enumerate(steps, start=1):
-        workflow.connect(step, "notes", notes, f"in{index}")
-
-    for sink in (quality, figures, write):
-        for name in sink.inputs.copyable_trait_names():
-            if name in maps:
-                workflow.connect(*maps[name], sink, name)
-    workflow.connect([
-        (quality, write, [("measures", "measures")]),
-        (notes, write, [("out", "notes")]),
-    ])  # fmt: skip
-    return workflow
-
-
-def _labels_from(acquisition: Acquisition, settings: Settings) -> dict[str, str]:
-    """Tell where labels come from: the user, a network by its file and checksum, or nowhere."""
-    if acquisition.dseg_file:
-        return {"dseg_file": str(acquisition.dseg_file)}
-    network = network_file(settings.segmentation, settings.synthseg_weights)
-    if network is None:
-        return {}
-    judge = judge_file(network)
-    return {
-        "method": settings.segmentation,
-        "weights": str(network),
-        "weights_sha256": file_sha256(network),
-        **({"judge": str(judge), "judge_sha256": file_sha256(judge)} if judge else {}),
-    }
+    maps = connect_field(corridor)
+    maps |= connect_relaxation(corridor, maps)
+    maps |= connect_chi(corridor, maps)
+    maps |= connect_regions(corridor, maps)
+    registered = connect_registrations(corridor, maps, templates)
+    maps |= connect_quality(corridor, maps, registered)
+    maps |= connect_outputs(corridor, maps, registered, write_fields=write_fields)
+    connect_template_outputs(corridor, maps, registered)
+    return corridor.workflow
 
 
 def workflow_name(acquisition: Acquisition) -> str:

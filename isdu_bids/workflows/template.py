@@ -2,63 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from nipype.pipeline import engine as pe
-
-from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.interfaces.template import RegisterTemplate, WriteTemplate
 from isdu_bids.template.find import Template
+from isdu_bids.workflows.corridor import Corridor, Maps
 
 
-def connect_templates(
-    workflow: pe.Workflow,
-    templates: Sequence[Template],
-    maps: Mapping[str, tuple[pe.Node, str]],
-    native: pe.Node,
-    *,
-    acquisition: Acquisition,
-    output_dir: Path,
-    mem_gb: float,
-    n_procs: int,
-) -> list[pe.Node]:
-    """Register a scan to each template and write its maps there.
+@dataclass(frozen=True)
+class Registered:
+    """A template, and the maps of the scan in its space."""
 
-    Parameters
-    ----------
-    workflow
-        Of the scan.
-    templates
-        The spaces.
-    maps
-        Name of a map -> step and output that it comes from.
-    native
-        Writes the derivatives on the grid of the scan, whose sidecars are repeated.
-    acquisition, output_dir
-        As in `isdu_bids.workflows.scan.init_scan_wf`.
-    mem_gb, n_procs
-        Of a registration.
+    template: Template
+    maps: Maps
 
-    Returns
-    -------
-    list of pe.Node
-        The registrations, which have notes and measures.
-    """
-    registrations = []
+
+def connect_registrations(
+    corridor: Corridor, maps: Maps, templates: Sequence[Template]
+) -> list[Registered]:
+    """Register the scan to each template and resample its maps."""
+    registered = []
     for template in templates:
-        name = f"template_{template.space.template}"
-        register = pe.Node(
-            RegisterTemplate(template=template), name=name, mem_gb=mem_gb, n_procs=n_procs
+        made = corridor.add(
+            f"template_{template.space.template}",
+            RegisterTemplate(template=template),
+            maps,
+            mem_gb=corridor.memory.template_gb,
+            n_procs=corridor.omp_nthreads,
         )
-        write = WriteTemplate(
-            acquisition=acquisition, output_dir=str(output_dir), template=template
-        )
-        write = pe.Node(write, name=f"write_{name}", mem_gb=1.0)
-        for name in register.inputs.copyable_trait_names():
-            if name in maps:
-                workflow.connect(*maps[name], register, name)
-        workflow.connect([(register, write, [(kept, kept) for kept in RegisterTemplate.maps])])
-        workflow.connect(native, "summary", write, "summary")
-        registrations.append(register)
-    return registrations
+        registered.append(Registered(template, made))
+    return registered
+
+
+def connect_template_outputs(
+    corridor: Corridor, maps: Maps, registered: Sequence[Registered]
+) -> None:
+    """Write the maps in each template space, once the sidecars of the native ones are there."""
+    for space in registered:
+        write = WriteTemplate(template=space.template)
+        taken = {**space.maps, "summary": maps["summary"]}
+        corridor.add(f"write_template_{space.template.space.template}", write, taken, mem_gb=1.0)

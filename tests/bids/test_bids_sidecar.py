@@ -1,4 +1,5 @@
 import pytest
+from bids.layout import BIDSLayout
 from skeleton import write_json, write_nifti
 
 from isdu_bids.bids.sidecar import inherited_metadata
@@ -16,12 +17,9 @@ def test_the_nearest_sidecar_wins_field_by_field(tmp_path, image):
     write_json(tmp_path / "sub-01" / "sub-01_MEGRE.json", {"B": "subject", "C": "subject"})
     write_json(tmp_path / "sub-01" / "ses-1" / "sub-01_ses-1_MEGRE.json", {"C": "session"})
     write_json(image.with_name(image.name.replace(".nii.gz", ".json")), {"D": "image"})
-    assert inherited_metadata(image, tmp_path) == {
-        "A": "root, echo 1",
-        "B": "subject",
-        "C": "session",
-        "D": "image",
-    }
+    expected = {"A": "root, echo 1", "B": "subject", "C": "session", "D": "image"}
+    assert inherited_metadata(image, tmp_path) == expected
+    assert BIDSLayout(tmp_path, validate=False).get_metadata(image) == expected
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,9 @@ def weights_file(tmp_path, monkeypatch):
 def test_add_list_verify(weights_file, capsys):
     assert main(["weights", "add", str(weights_file), "--name", "other"]) == 0
     assert main(["weights", "list"]) == 0
-    assert "other  K=2 unshared, wideresnet, depth 4" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "other  isdu: " in printed
+    assert "  iterations 2, denoiser wideresnet, depth 4, features " in printed
     assert main(["weights", "verify", "other"]) == 0
     assert "(as recorded), runs" in capsys.readouterr().out
     assert main(["weights", "add", str(weights_file), "--name", "other"]) == 65

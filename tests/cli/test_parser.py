@@ -6,21 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from isdu_bids.background.registry import BACKGROUND
-from isdu_bids.background.registry import DEFAULT as DEFAULT_BACKGROUND
-from isdu_bids.cli.app import recorded
-from isdu_bids.cli.parser import REFERENCES, RELAXATIONS, parse_options
+from isdu_bids.cli.arguments import METHODS
+from isdu_bids.cli.parser import parse_options
+from isdu_bids.cli.toolbox import main as toolbox
 from isdu_bids.errors import UsageError
 from isdu_bids.files import to_toml
-from isdu_bids.inversion.referencing import REFERENCES as IMPLEMENTED_REFERENCES
-from isdu_bids.inversion.registry import DEFAULT as DEFAULT_INVERSION
-from isdu_bids.inversion.registry import INVERSION
-from isdu_bids.masking.masks import MASKS
-from isdu_bids.networks.weights import DEFAULT_WEIGHTS
-from isdu_bids.phase.combination import COMBINATION
-from isdu_bids.phase.relaxation import RELAXATION
-from isdu_bids.phase.unwrapping import UNWRAPPING
-from isdu_bids.settings import Settings
 
 BASE = ["in", "out", "participant"]
 HEAVY = ("torch", "nipype", "bids", "matplotlib", "numba", "scipy", "skimage")
@@ -40,26 +30,54 @@ def test_help_imports_nothing_heavy(program):
     assert result.stdout.splitlines()[-1] == "HEAVY []"
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_what_runs_by_default_is_offered(name):
+    settings = parse_options(BASE).settings
+    assert getattr(settings, name) == METHODS[name].default
+    assert METHODS[name].default.name in METHODS[name].offered
+
+
+def test_parameters_reach_the_settings():
+    options = parse_options(
+        [*BASE, "--background", "resharp:radius_mm=4:weight=1e-3", "--weights", "isdu_k2"]
+    )
+    assert options.settings.background.name == "resharp"
+    assert options.settings.background.parameters == {"radius_mm": 4.0, "weight": 1e-3}
+    assert options.settings.inversion.parameters == {"weights": "isdu_k2"}
+
+
 @pytest.mark.parametrize(
-    "registry", [BACKGROUND, INVERSION, MASKS, COMBINATION, UNWRAPPING], ids=lambda r: r.stage
+    ("arguments", "named"),
+    [
+        (["--inversion", "tkd:weight=1"], "tkd has no parameter 'weight'; it has: threshold"),
+        (["--inversion", "tkd:threshold=low"], "threshold=low: expected a number"),
+        (["--inversion", "tkd:threshold=-1"], "threshold=-1 is not allowed"),
+        (["--inversion", "tkd:threshold=nan"], "threshold=nan is not allowed"),
+        (["--inversion", "tkd:0.2"], "write tkd:PARAMETER=VALUE"),
+        (["--inversion", "isdu:grid=round"], "known are auto, native"),
+        (["--inversion", "isdu:crop=maybe"], "expected true or false"),
+        (["--inversion", "tkd", "--weights", "isdu_k2"], "--weights is for --inversion isdu"),
+        (["--inversion", "l2", "--grid", "native"], "--grid is for --inversion isdu"),
+        (["--weights-iterations", "0"], "weights_iterations=0"),
+        (["--synthstrip-weights", "x"], "--synthstrip-weights is for --mask synthstrip"),
+        (["--segmentation", "none:weights=x"], "none has no parameter"),
+    ],
 )
-def test_every_method_of_every_registry_can_be_loaded(registry):
-    for name, method in registry.items():
-        assert callable(method.function), name
-        assert method.description
-        assert method.reference, name
+def test_what_a_method_does_not_know_is_refused(arguments, named):
+    with pytest.raises(UsageError, match=named) as caught:
+        parse_options([*BASE, *arguments])
+    assert caught.value.exit_code == 64
 
 
-def test_defaults_agree_with_the_stages():
-    default = Settings()
-    assert default.background == DEFAULT_BACKGROUND
-    assert default.inversion == DEFAULT_INVERSION
-    assert default.weights == DEFAULT_WEIGHTS
-    assert default.unwrapping in UNWRAPPING
-    assert default.combination in COMBINATION
-    assert default.mask in MASKS
-    assert REFERENCES == IMPLEMENTED_REFERENCES
-    assert ("auto", *RELAXATION) == RELAXATIONS
+def test_every_method_and_parameter_is_listed(capsys):
+    assert toolbox(["methods"]) == 0
+    text = capsys.readouterr().out
+    for name, registry in METHODS.items():
+        assert f"--{name} (default: {registry.default})" in text
+        for method in registry.values():
+            assert f"  {method.name}: {method.description} [{method.reference}]" in text
+            for parameter in method.parameters:
+                assert f"    {parameter}  {parameter.help}" in text
 
 
 @pytest.mark.parametrize(
@@ -67,7 +85,7 @@ def test_defaults_agree_with_the_stages():
     [("8000", 8.0), ("8G", 8.0), ("500M", 0.5), ("1.5 GB", 1.5), ("1T", 1e3)],
 )
 def test_memory(option, gigabytes):
-    assert parse_options([*BASE, "--mem", option]).memory_gb == pytest.approx(gigabytes)
+    assert parse_options([*BASE, "--mem", option]).resources.memory_gb == pytest.approx(gigabytes)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +108,8 @@ def test_wrong_usage_names_the_culprit(arguments, named):
 
 def test_aliases():
     options = parse_options([*BASE, "--participant_label", "sub-01", "02", "--n_cpus", "3"])
-    assert options.participant_label == ["sub-01", "02"]
-    assert options.n_procs == 3
+    assert options.selection.participant_label == ("sub-01", "02")
+    assert options.resources.n_procs == 3
 
 
 def test_command_line_wins_over_configuration_file(tmp_path):
@@ -101,10 +119,11 @@ def test_command_line_wins_over_configuration_file(tmp_path):
         'phase_range = [0.0, 4095.0]\nwork_dir = "there"\nbids_dir = "elsewhere"\n'
     )
     options = parse_options([*BASE, "--config-file", str(path), "--background", "vsharp"])
-    assert (options.inversion, options.background) == ("tkd", "vsharp")
-    assert options.phase_range == [0.0, 4095.0]
-    assert options.work_dir == Path("there").absolute()
-    assert options.bids_dir == Path("in").absolute()
+    assert options.settings.inversion.name == "tkd"
+    assert options.settings.background.name == "vsharp"
+    assert options.settings.phase_range == (0.0, 4095.0)
+    assert options.running.work_dir == Path("there").absolute()
+    assert options.selection.bids_dir == Path("in").absolute()
 
 
 @pytest.mark.parametrize(
@@ -126,12 +145,14 @@ def test_configuration_file_is_checked_like_the_command_line(tmp_path, line, nam
 
 def test_a_recorded_run_can_be_parsed_again(tmp_path):
     call = [*BASE, "--mem", "6G", "--two-pass", "-vv", "--participant-label", "01", "02",
-            "--b0-direction", "0", "0.1", "1", "--device", "cpu"]  # fmt: skip
+            "--b0-direction", "0", "0.1", "1", "--device", "cpu", "--precision", "half",
+            "--background", "vsharp:radii_mm=8,4,2"]  # fmt: skip
     options = parse_options(call)
     path = tmp_path / "isdu-bids.toml"
-    path.write_text(to_toml({"options": recorded(options)}))
+    path.write_text(to_toml({"options": options.record}))
     again = parse_options([*BASE, "--config-file", str(path)])
-    assert recorded(again) == recorded(options)
+    assert again.record == options.record
+    assert again.settings == options.settings
 
 
 def test_uncertainty_of_two_passes_is_refused():

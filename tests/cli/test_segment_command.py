@@ -19,11 +19,12 @@ from isdu_bids.cli.toolbox import main
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.files import file_sha256
 from isdu_bids.packaged import WEIGHTS_FOLDER
+from isdu_bids.registry import Choice
 from isdu_bids.segmentation import choose
-from isdu_bids.segmentation.choices import SEGMENTATIONS
-from isdu_bids.segmentation.choose import judge_file, load_network, load_parcellation, network_file
+from isdu_bids.segmentation.choose import load_parcellation
 from isdu_bids.segmentation.labels import SYNTHSEG_LABELS, label_name
 from isdu_bids.segmentation.region_net import RegionNet, save_region_net
+from isdu_bids.segmentation.registry import SEGMENTATION
 from isdu_bids.segmentation.segment import segment
 from isdu_bids.segmentation.statistics import STATISTICS_COLUMNS
 from isdu_bids.segmentation.synthseg import RobustSynthSeg
@@ -57,8 +58,22 @@ def freesurfer(tmp_path, monkeypatch):
     return models
 
 
+def located(name, weights=None):
+    """Method and parameters of a run; None where nothing is to be labelled."""
+    choice = SEGMENTATION.resolved(Choice(name, {"weights": weights} if weights else {}), {})
+    if choice is None:
+        return None
+    method = SEGMENTATION[choice.name]
+    return method, method.located(choice.parameters)
+
+
+def load_network(name, weights=None):
+    method, parameters = located(name, weights)
+    return method(**parameters)
+
+
 def test_the_small_network_is_never_chosen_by_itself(small_file):
-    assert network_file("auto") is None
+    assert located("auto") is None
     chosen = load_network("small")
     assert isinstance(chosen.network, RegionNet)
     assert (chosen.name, chosen.official) == ("regions_small", None)
@@ -84,7 +99,7 @@ def test_a_file_with_another_network_is_refused(small_file):
             load_network(name, file)
 
 
-@pytest.mark.parametrize("name", ["auto", "synthseg", "robust"])
+@pytest.mark.parametrize("name", ["synthseg", "robust"])
 def test_missing_weights_name_the_ways_out(small_file, name):
     with pytest.raises(UsageError) as error:
         load_network(name)
@@ -93,11 +108,11 @@ def test_missing_weights_name_the_ways_out(small_file, name):
 
 
 def test_every_choice_but_none_is_a_network(small_file, freesurfer):
-    for name in SEGMENTATIONS:
+    for name in SEGMENTATION.offered:
         if name != "none":
             assert load_network(name).network.labels == SYNTHSEG_LABELS
     with pytest.raises(UsageError, match="auto, synthseg, robust, small"):
-        load_network("fast")
+        SEGMENTATION.parse("fast")
 
 
 def test_the_parcellation_lies_beside_the_other_weights(small_file, freesurfer):
@@ -110,13 +125,13 @@ def test_the_parcellation_lies_beside_the_other_weights(small_file, freesurfer):
 
 
 def test_the_judge_lies_beside_the_network(small_file, freesurfer):
-    assert judge_file(network_file("auto")) is None
+    assert load_network("auto").judge is None
     judge = freesurfer / "synthseg_qc_2.0.h5"
     judge.symlink_to(KERAS / "synthseg_qc_tiny.h5")
     for name in ("auto", "synthseg", "robust"):
-        assert judge_file(network_file(name)) == judge
-    assert judge_file(network_file("none")) is None
-    assert judge_file(network_file("small")) is None
+        assert load_network(name).judge == judge
+    assert located("none") is None
+    assert load_network("small").judge is None
 
 
 def test_packaged_networks_are_as_recorded():
@@ -204,7 +219,12 @@ def test_without_the_mirrored_image_it_is_another_result(scan):
     ("options", "code", "message"),
     [
         (["--network", "synthseg"], 64, "--synthseg-weights"),
-        (["--network", "none"], 64, "invalid choice"),
+        (["--network", "none"], 64, "choose from: synthseg, robust, small"),
+        (
+            ["--network", "small", "--synthseg-weights", "x"],
+            64,
+            "not small",
+        ),
         (["--synthseg-weights", "nowhere.h5"], 65, "nowhere.h5"),
         (["--network", "small", "--parcellation"], 64, "--parcellation"),
     ],

@@ -11,6 +11,7 @@ from isdu_bids.simulation.demo_head import demo_head
 
 CONFIG = """
 steps = 2
+n_validation = 1
 save_every = 1
 decay_steps = 1
 [architecture]

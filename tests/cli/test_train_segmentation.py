@@ -11,16 +11,16 @@ import torch
 
 from isdu_bids import images
 from isdu_bids.cli.toolbox import main
-from isdu_bids.files import read_toml
 from isdu_bids.segmentation.region_net import load_region_net
 from isdu_bids.simulation.demo_head import demo_head
-from isdu_bids.training import segmentation
-from isdu_bids.training.segmentation import SegmentationConfig, parse_segmentation_config
+from isdu_bids.training.segmentation import Segmentation
+from isdu_bids.training.tasks import load_task
 
 RECIPE = """
 task = "segmentation"
 features = [4, 8]
 steps = 2
+n_validation = 1
 save_every = 1
 decay_steps = 1
 [contrast]
@@ -29,8 +29,7 @@ size = [32, 32, 32]
 
 
 @pytest.fixture
-def arguments(tmp_path, monkeypatch):
-    monkeypatch.setattr(segmentation, "_N_VALIDATION_IMAGES", 1)
+def arguments(tmp_path):
     head = demo_head((40, 46, 42), (4.0, 4.0, 4.0), torch.Generator().manual_seed(0))
     labels = images.save_volume(head.numpy(), np.eye(4), tmp_path / "head.nii.gz")
     recipe = tmp_path / "recipe.toml"
@@ -42,7 +41,7 @@ def arguments(tmp_path, monkeypatch):
 def test_training_and_its_dry_run(arguments, tmp_path, capsys):
     assert main([*arguments, "--dry-run"]) == 0
     printed = capsys.readouterr().out
-    assert "voxels per step  32,768" in printed
+    assert "samples per step 1" in printed
     for fact in ("parameters", "GFLOP", r"\d s ", "projected time"):
         assert re.search(fact, printed), fact
     assert not (tmp_path / "run").exists()  # nothing is trained
@@ -56,7 +55,7 @@ def test_training_and_its_dry_run(arguments, tmp_path, capsys):
     ("change", "options", "message"),
     [
         ('task = "denoising"', [], "known are inversion, segmentation"),
-        ('task = "segmentation"\nbatch_size = 2', [], "unknown key 'batch_size'"),
+        ('task = "segmentation"\nreuse = 2', [], "unknown key 'reuse'"),
         ('task = "segmentation"', ["--warm-start", "k1.safetensors"], "--warm-start"),
     ],
 )
@@ -70,6 +69,4 @@ def test_the_recipe_of_the_packaged_network_can_be_read():
     path = Path(__file__).parents[2] / "benchmarks" / "segmentation.toml"
     if not path.is_file():
         pytest.skip("benchmarks are not installed")
-    content = read_toml(path)
-    assert content.pop("task") == "segmentation"
-    assert isinstance(parse_segmentation_config(content, str(path)), SegmentationConfig)
+    assert isinstance(load_task(path), Segmentation)

@@ -10,6 +10,7 @@ from isdu_bids.errors import DataError, UsageError
 from isdu_bids.inversion.invert import invert
 from isdu_bids.inversion.registry import INVERSION
 from isdu_bids.physics.dipole import forward_field
+from isdu_bids.registry import Method
 from isdu_bids.units import hz_per_ppm, rad_per_ppm
 
 SIZE = (1.0, 1.0, 2.0)
@@ -23,7 +24,7 @@ def scene():
     return forward_field(chi, SIZE, b0).numpy(), ball((32, 30, 16), 7).numpy(), chi.numpy(), b0
 
 
-@pytest.mark.parametrize("method", ["isdu", "tkd", "l2"])
+@pytest.mark.parametrize("method", INVERSION)
 def test_a_sphere_is_found(scene, method):
     field, mask, chi, b0 = scene
     found = invert(field, mask, voxel_size_mm=SIZE, b0_direction=b0, method=method)
@@ -74,7 +75,9 @@ def test_the_last_bit_of_the_direction_changes_the_map_by_rounding_only(scene, m
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"method": "magic"}, UsageError, "known are isdu"),
+        ({"method": "magic"}, UsageError, "choose from: isdu"),
+        ({"method": "tkd:weight=1"}, UsageError, "has no parameter 'weight'"),
+        ({"weight": 1.0}, UsageError, "has no parameter 'weight'"),
         ({"unit": "tesla"}, UsageError, "known are ppm"),
         ({"unit": "hz"}, UsageError, "field strength"),
         ({"unit": "rad", "field_strength_t": 3.0}, UsageError, "echo time"),
@@ -101,3 +104,23 @@ def test_tensors_of_other_types_are_taken(scene):
     geometry = {"voxel_size_mm": SIZE, "b0_direction": b0, "method": "tkd"}
     chi = invert(torch.from_numpy(field).double(), mask.astype(np.uint8), **geometry)
     assert chi.dtype == np.float32
+
+
+def test_volumes_that_a_method_takes_reach_it(scene, monkeypatch):
+    field, mask, _, b0 = scene
+    inputs = ("field_ppm", "mask", "magnitude")
+    monkeypatch.setitem(
+        INVERSION._methods, "new", Method("new", f"{__name__}:weighted", "new", "", inputs=inputs)
+    )
+    geometry = {"voxel_size_mm": SIZE, "b0_direction": b0, "method": "new", "device": "cpu"}
+    found = invert(field, mask, volumes={"magnitude": 2 * mask}, **geometry)
+    expected = np.where(mask, 2 * (field - field[mask].mean()), 0)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    with pytest.raises(DataError, match="needs magnitude"):
+        invert(field, mask, **geometry)
+    with pytest.raises(DataError, match=r"magnitude .* must be equal"):
+        invert(field, mask, volumes={"magnitude": mask[1:]}, **geometry)
+
+
+def weighted(field_ppm, mask, magnitude):
+    return torch.where(mask, field_ppm * magnitude, 0)

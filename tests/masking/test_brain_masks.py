@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isdu_bids.errors import DataError
-from isdu_bids.masking.masks import MASKS
+from isdu_bids.masking.registry import MASKS
 from isdu_bids.phase.romeo import voxel_quality
 
 
@@ -74,23 +74,28 @@ def test_quality_mask_is_one_solid_piece(coarse):
     _, brain = coarse
     generator = np.random.default_rng(0)
     quality = np.where(brain, 0.8, 0.1) + 0.15 * generator.standard_normal(brain.shape)
-    mask = MASKS["quality"](
-        np.ones((1, *brain.shape)), quality=quality, voxel_size_mm=(3.0, 3.0, 3.0)
-    )
+    mask = MASKS["quality"](quality, voxel_size_mm=(3.0, 3.0, 3.0))
     assert dice(mask, brain) > 0.97
 
 
 @pytest.mark.parametrize("name", ["quality", "combined"])
 def test_quality_is_asked_for(coarse, name):
     with pytest.raises(DataError, match="needs the quality"):
-        MASKS[name](coarse[0], voxel_size_mm=(3.0, 3.0, 3.0))
+        MASKS[name].run({"magnitude": coarse[0], "voxel_size_mm": (3.0, 3.0, 3.0)})
 
 
 @pytest.mark.parametrize("name", MASKS)
 def test_nothing_in_the_scan_is_an_error(name):
     empty = np.zeros((1, 30, 30, 30), np.float32)
     with pytest.raises(DataError, match="part-"):
-        MASKS[name](empty, quality=empty[0], voxel_size_mm=(3.0, 3.0, 3.0))
+        MASKS[name].run(
+            {
+                "magnitude": empty,
+                "quality": empty[0],
+                "voxel_size_mm": (3.0, 3.0, 3.0),
+                "affine": np.eye(4),
+            }
+        )
 
 
 @pytest.mark.parametrize("subject", ["01", "02"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isdu_bids.errors import DataError, UsageError
-from isdu_bids.masking.masks import MASKS
+from isdu_bids.masking.registry import MASKS
 from isdu_bids.phase.romeo import voxel_quality
 
 SIZE = (3.0, 3.0, 3.0)

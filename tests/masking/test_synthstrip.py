@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.masking import synthstrip
-from isdu_bids.masking.masks import MASKS
+from isdu_bids.masking.registry import MASKS
 from isdu_bids.masking.synthstrip import SynthStrip, find_synthstrip, load_synthstrip
 
 #: Inputs and outputs of the convolutions, by the names of FreeSurfer's file.
@@ -259,9 +259,10 @@ def test_other_files_are_refused(content, tmp_path, capsys):
 def test_what_is_missing_is_asked_for(network, scan):
     affine, shape = scan
     _, image = sphere(affine, shape)
-    with pytest.raises(UsageError, match="affine"):
-        MASKS["synthstrip"](image[None], quality=image, voxel_size_mm=(1, 1, 1))
-    with pytest.raises(DataError, match="quality"):
-        MASKS["synthstrip"](image[None], voxel_size_mm=(1, 1, 1), affine=np.eye(4))
+    given = {"magnitude": image[None], "quality": image, "voxel_size_mm": (1, 1, 1)}
+    for name in ("affine", "quality"):
+        rest = {k: v for k, v in {**given, "affine": np.eye(4)}.items() if k != name}
+        with pytest.raises(DataError, match=name):
+            MASKS["synthstrip"].run(rest)
     with pytest.raises(DataError, match="mask"):
         run(image, affine, border_mm=-50.0)

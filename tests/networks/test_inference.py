@@ -8,7 +8,8 @@ from test_unrolled import small_network
 
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.networks.grids import isotropic_grid
-from isdu_bids.networks.inference import auto_grid, isdu
+from isdu_bids.networks.inference import auto_grid
+from isdu_bids.networks.registry import ISDU
 from isdu_bids.networks.weights import Weights
 from isdu_bids.physics.dipole import dipole_kernel
 
@@ -30,7 +31,7 @@ def test_whole_volume_is_the_plain_forward_pass(changes):
     """Float32 rounding only: what published checkpoints computed, edges included."""
     net = weights(**({"depth": None} if "denoiser" in changes else {}), **changes)
     field, mask = scene()
-    chi = isdu(field, mask, weights=net, crop=False, **AXIAL)
+    chi = ISDU(field, mask, weights=net, crop=False, **AXIAL)
     kernel = dipole_kernel(field.shape, dc_value=net.network.architecture.dc_value, **AXIAL)
     with torch.inference_mode():
         plain = net.network(field[None, None], mask[None, None].float(), kernel)[0, 0]
@@ -43,25 +44,62 @@ def test_cropped_and_padded_volumes_agree():
     field, mask = scene()
     wide_field, wide_mask = torch.zeros(50, 47, 61), torch.zeros(50, 47, 61, dtype=torch.bool)
     wide_field[9:31, 20:40, 30:54], wide_mask[9:31, 20:40, 30:54] = field, mask
-    chi = isdu(field, mask, weights=net, **AXIAL)
-    wide = isdu(wide_field, wide_mask, weights=net, **AXIAL)
+    chi = ISDU(field, mask, weights=net, **AXIAL)
+    wide = ISDU(wide_field, wide_mask, weights=net, **AXIAL)
     assert torch.allclose(wide[9:31, 20:40, 30:54], chi, atol=1e-7)
 
 
 def test_unets_run_on_any_size():
     net = weights(denoiser="unet-mini", depth=None, features=4)
     field, mask = scene((21, 19, 23))
-    chi = isdu(field, mask, weights=net, **AXIAL)
+    chi = ISDU(field, mask, weights=net, **AXIAL)
     assert torch.isfinite(chi).all()
     assert chi[mask].std() > 0
+
+
+NOISE_AWARE = {
+    "denoiser": "multiscale", "depth": None, "features": 4,
+    "noise_input": True, "solve_first": True,
+    "masked_prior": True,
+}  # fmt: skip
+
+
+def test_noise_aware_networks_see_the_same_noise_in_boxes_and_in_whole_volumes():
+    """Whole volumes are the plain forward pass; crops do not depend on empty space around them."""
+    net, sd = weights(**NOISE_AWARE), 0.002
+    field, mask = scene()
+    kernel = dipole_kernel(field.shape, dc_value=net.network.architecture.dc_value, **AXIAL)
+    with torch.inference_mode():
+        volumes = (field[None, None], mask[None, None].float(), kernel)
+        plain = net.network(*volumes, torch.full_like(field, sd)[None, None])[0, 0]
+    whole = ISDU(field, mask, weights=net, field_sd_ppm=sd, crop=False, **AXIAL)
+    assert torch.allclose(whole, plain, atol=1e-7)
+    wide_field, wide_mask = torch.zeros(50, 47, 61), torch.zeros(50, 47, 61, dtype=torch.bool)
+    wide_field[9:31, 20:40, 30:54], wide_mask[9:31, 20:40, 30:54] = field, mask
+    chi = ISDU(field, mask, weights=net, field_sd_ppm=sd, **AXIAL)
+    wide = ISDU(wide_field, wide_mask, weights=net, field_sd_ppm=sd, **AXIAL)
+    assert torch.allclose(wide[9:31, 20:40, 30:54], chi, atol=1e-7)
+
+
+def test_noise_matters_to_networks_that_see_it_and_is_asked_for():
+    field, mask = scene()
+    loaded = weights(**NOISE_AWARE)
+    quiet, loud = (
+        ISDU(field, mask, weights=loaded, field_sd_ppm=sd, **AXIAL) for sd in (0.001, 0.01)
+    )
+    assert relative_difference(quiet, loud) > 0.05
+    as_map = ISDU(field, mask, weights=loaded, field_sd_ppm=torch.full_like(field, 0.001), **AXIAL)
+    assert torch.equal(quiet, as_map)
+    with pytest.raises(UsageError, match="--field-sd"):
+        ISDU(field, mask, weights=loaded, **AXIAL)
 
 
 def test_half_precision_is_close():
     """Three digits of bfloat16 leave a few per cent in a random network, far less in trained ones
     (benchmarks/inference.py)."""
     field, mask = scene()
-    single = isdu(field, mask, weights=weights(), **AXIAL)
-    half = isdu(field, mask, weights=weights(), precision="half", **AXIAL)
+    single = ISDU(field, mask, weights=weights(), **AXIAL)
+    half = ISDU(field, mask, weights=weights(), precision="half", **AXIAL)
     assert 0 < relative_difference(half[mask], single[mask]) < 0.03
 
 
@@ -69,21 +107,21 @@ def test_a_field_with_nan_is_refused():
     field, mask = scene()
     field[11, 10, 12] = np.nan
     with pytest.raises(DataError, match="1 voxels inside the mask"):
-        isdu(field, mask, weights=weights(), **AXIAL)
+        ISDU(field, mask, weights=weights(), **AXIAL)
 
 
 def test_nan_outside_the_mask_is_nobodys_business():
     field, mask = scene()
     dirty = torch.where(mask, field, torch.nan)
-    clean = isdu(field, mask, weights=weights(), **AXIAL)
-    assert torch.equal(isdu(dirty, mask, weights=weights(), **AXIAL), clean)
+    clean = ISDU(field, mask, weights=weights(), **AXIAL)
+    assert torch.equal(ISDU(dirty, mask, weights=weights(), **AXIAL), clean)
 
 
 @pytest.mark.parametrize("option", [{"grid": "scanner"}, {"precision": "double"}])
 def test_unknown_options_are_named(option):
     field, mask = scene()
     with pytest.raises(UsageError, match="is unknown; known are"):
-        isdu(field, mask, weights=weights(), **AXIAL, **option)
+        ISDU(field, mask, weights=weights(), **AXIAL, **option)
 
 
 @pytest.mark.parametrize(
@@ -105,13 +143,13 @@ def test_default_grid(size, direction, expected):
 @pytest.mark.parametrize("axis", [0, 1])
 def test_sagittal_and_coronal_volumes_are_axial_ones_with_other_axes(axis):
     field, mask = scene()
-    axial = isdu(
+    axial = ISDU(
         field, mask, weights=weights(), voxel_size_mm=(1, 1, 2), b0_direction=(0, 0.1, 0.9)
     )
     size, direction = [1, 1, 2], [0, 0.1, 0.9]
     for triple in (size, direction):
         triple[axis], triple[2] = triple[2], triple[axis]
-    turned = isdu(
+    turned = ISDU(
         field.transpose(axis, 2),
         mask.transpose(axis, 2),
         weights=weights(),
@@ -156,8 +194,8 @@ def test_other_grids_carry_geometry_through():
     axis = torch.linspace(-1, 1, 30)
     field = mask * 0.01 * (axis[:, None, None] * axis[None, :, None] + axis.square()).float()
     geometry = {"voxel_size_mm": (1.0, 1.0, 1.3), "b0_direction": (0.0, 0.6, 0.8)}
-    native = isdu(field, mask, weights=net, grid="native", **geometry)
-    resampled = isdu(field, mask, weights=net, grid="resampled", **geometry)
+    native = ISDU(field, mask, weights=net, grid="native", **geometry)
+    resampled = ISDU(field, mask, weights=net, grid="resampled", **geometry)
     assert np.corrcoef(native[mask], resampled[mask])[0, 1] > 0.95
     assert torch.all(resampled[~mask] == 0)
 
@@ -167,13 +205,13 @@ def test_other_grids_carry_geometry_through():
 def test_gpu_equals_cpu(changes):
     """Float32 without TF32 on both: rounding of another order of additions."""
     field, mask = scene()
-    on_cpu = isdu(field, mask, weights=weights(**changes), **AXIAL)
-    on_gpu = isdu(field.cuda(), mask.cuda(), weights=weights(**changes), **AXIAL).cpu()
+    on_cpu = ISDU(field, mask, weights=weights(**changes), **AXIAL)
+    on_gpu = ISDU(field.cuda(), mask.cuda(), weights=weights(**changes), **AXIAL).cpu()
     assert relative_difference(on_gpu, on_cpu) <= 1e-4
 
 
 @pytest.mark.gpu
 def test_gpu_results_repeat_bit_for_bit():
     field, mask = scene()
-    results = [isdu(field.cuda(), mask.cuda(), weights=weights(), **AXIAL) for _ in range(2)]
+    results = [ISDU(field.cuda(), mask.cuda(), weights=weights(), **AXIAL) for _ in range(2)]
     assert torch.equal(*results)

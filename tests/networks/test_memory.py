@@ -7,7 +7,7 @@ import torch
 from test_inference import AXIAL, scene, weights
 
 from isdu_bids.networks import inference
-from isdu_bids.networks.inference import isdu
+from isdu_bids.networks.registry import ISDU
 from isdu_bids.physics.device import run_on
 
 
@@ -23,11 +23,11 @@ def test_a_small_gpu_gets_thinner_slabs(monkeypatch, caplog):
         return run(network, field, mask, kernel, slabs)
 
     field, mask = scene()
-    expected = isdu(field, mask, weights=weights(), **AXIAL)
+    expected = ISDU(field, mask, weights=weights(), **AXIAL)
     monkeypatch.setattr(inference, "_run", small_gpu)
     monkeypatch.setattr(inference, "_first_planes", lambda device: 64)
     with caplog.at_level(logging.WARNING):
-        chi = isdu(field, mask, weights=weights(), **AXIAL)
+        chi = ISDU(field, mask, weights=weights(), **AXIAL)
     assert planes_tried == [64, 32, 16]
     assert "slabs of 16 planes" in caplog.text
     assert torch.allclose(chi, expected, atol=1e-7)
@@ -40,7 +40,7 @@ def test_a_gpu_too_small_for_the_thinnest_slab_leaves_it_to_the_cpu(monkeypatch)
     field, mask = scene()
     monkeypatch.setattr(inference, "_run", no_memory)
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        isdu(field, mask, weights=weights(), **AXIAL)
+        ISDU(field, mask, weights=weights(), **AXIAL)
 
 
 def test_the_device_that_computed_is_told(monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from properties import ball, with_statistics
 
-from isdu_bids.networks.inference import isdu
+from isdu_bids.networks.registry import ISDU
 from isdu_bids.networks.unrolled import Architecture, ISDUQSMNet
 from isdu_bids.networks.weights import Weights
 from isdu_bids.physics.dipole import convolve, dipole_kernel
@@ -64,7 +64,7 @@ def test_inference_keeps_shape_and_mask(shape, generator):
     weights = Weights("small", small_network(), "", "")
     mask = ball(shape, 7)
     field = torch.randn(shape, generator=generator) * 0.01
-    chi = isdu(field, mask, voxel_size_mm=(1, 1, 1), b0_direction=(0, 0, 1), weights=weights)
+    chi = ISDU(field, mask, voxel_size_mm=(1, 1, 1), b0_direction=(0, 0, 1), weights=weights)
     assert chi.shape == field.shape
     assert torch.all(chi[~mask] == 0)
     assert chi[mask].std() > 0
@@ -76,7 +76,7 @@ def test_field_outside_the_mask_has_no_influence(generator):
     field = torch.randn((20, 20, 20), generator=generator) * 0.01
     dirty = torch.where(mask, field, 100.0)
     geometry = {"voxel_size_mm": (1, 1, 1), "b0_direction": (0, 0, 1), "weights": weights}
-    assert torch.equal(isdu(field, mask, **geometry), isdu(dirty, mask, **geometry))
+    assert torch.equal(ISDU(field, mask, **geometry), ISDU(dirty, mask, **geometry))
 
 
 def test_moving_the_head_in_its_volume_changes_nothing(generator):
@@ -86,11 +86,11 @@ def test_moving_the_head_in_its_volume_changes_nothing(generator):
     geometry = {"voxel_size_mm": (1, 1, 1), "b0_direction": (0, 0, 1), "weights": weights}
     big_field, big_mask = torch.zeros(60, 60, 60), torch.zeros(60, 60, 60, dtype=torch.bool)
     big_field[30:50, 22:42, 25:45], big_mask[30:50, 22:42, 25:45] = field, mask
-    moved = isdu(big_field, big_mask, **geometry)[30:50, 22:42, 25:45]
+    moved = ISDU(big_field, big_mask, **geometry)[30:50, 22:42, 25:45]
     assert moved.shape == mask.shape
     centred = torch.zeros(60, 60, 60)
     centred[20:40, 20:40, 20:40] = field
     centred_mask = centred.new_zeros(60, 60, 60, dtype=torch.bool)
     centred_mask[20:40, 20:40, 20:40] = mask
-    reference = isdu(centred, centred_mask, **geometry)[20:40, 20:40, 20:40]
+    reference = ISDU(centred, centred_mask, **geometry)[20:40, 20:40, 20:40]
     assert torch.allclose(moved, reference, atol=1e-6)

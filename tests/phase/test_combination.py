@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from isdu_bids.errors import DataError
-from isdu_bids.phase.combination import COMBINATION
 from isdu_bids.phase.fitting import noise_sd
+from isdu_bids.phase.registry import COMBINATION
 
 
 def noisy(scan, noise, seed=0):

@@ -1,11 +1,16 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
 from isdu_bids.errors import DataError
-from isdu_bids.phase.offsets import bipolar_offset, phase_offset
+from isdu_bids.phase import offsets
+from isdu_bids.phase.registry import OFFSET
 from isdu_bids.phase.wrapping import wrap
 
 SIZE_MM = (2.0, 2.0, 2.0)
+phase_offset = OFFSET["monopolar"]
+bipolar_offset = partial(offsets.bipolar_offset, smoothing_mm=7.0)
 
 
 def worst(difference, mask):

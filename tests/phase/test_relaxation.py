@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from isdu_bids.errors import DataError
-from isdu_bids.phase.relaxation import RELAXATION, fit_relaxation
+from isdu_bids.phase.registry import RELAXATION
+from isdu_bids.phase.relaxation import fit_relaxation
 
 EVEN = tuple(0.004 * np.arange(1, 7))
 UNEVEN = (0.003, 0.006, 0.012, 0.02, 0.03)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from isdu_bids.geometry import b0_direction, voxel_size_mm
-from isdu_bids.masking.masks import MASKS
+from isdu_bids.masking.registry import MASKS
 from isdu_bids.phase.mapping import map_field
 from isdu_bids.phase.scaling import decide_phase_scaling
 from isdu_bids.units import hz_to_ppm

@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
 
-from isdu_bids.phase.romeo import unwrap_romeo, voxel_quality
-from isdu_bids.phase.unwrapping import UNWRAPPING
+from isdu_bids.phase.registry import UNWRAPPING
+from isdu_bids.phase.romeo import voxel_quality
 from isdu_bids.phase.wrapping import wrap
-
-SIZE_MM = (2.0, 2.0, 2.0)
 
 EXACT = {
     "romeo": {},
@@ -17,8 +15,11 @@ EXACT = {
 
 def unwrap(name, scan, **changes):
     method = UNWRAPPING["romeo" if name == "individual" else name]
-    keywords = {**scan.keywords, **EXACT[name], **changes}
-    return method(wrap(scan.phase_rad - scan.offset_rad), **keywords)
+    inputs = {**scan.keywords, "phase_rad": wrap(scan.phase_rad - scan.offset_rad)}
+    parameters = {**EXACT[name]}
+    for key, value in changes.items():
+        (inputs if key in inputs else parameters)[key] = value
+    return method.run(inputs, **parameters)
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -55,12 +56,11 @@ def test_romeo_does_not_depend_on_the_order_of_axes(scan, axes):
     straight = unwrap("romeo", scan)
     phase = wrap(scan.phase_rad - scan.offset_rad)
     order = (0, *(axis + 1 for axis in axes))
-    turned = unwrap_romeo(
+    turned = UNWRAPPING["romeo"](
         phase.transpose(order),
         magnitude=scan.magnitude.transpose(order),
         mask=scan.mask.transpose(axes),
         echo_times_s=scan.echo_times_s,
-        voxel_size_mm=SIZE_MM,
     )
     back = turned.transpose(np.argsort(order))
     assert np.mean(np.abs(back - straight)[:, scan.mask] > 1) < 1e-3
@@ -76,7 +76,9 @@ def test_islands_and_single_voxels_are_unwrapped_around_zero(scan_maker):
     mask = scan.mask.copy()
     mask[18:22] = False  # two islands
     mask[20, 20, 20] = True  # and a single voxel
-    unwrapped = unwrap_romeo(scan.phase_rad, **{**scan.keywords, "mask": mask})
+    unwrapped = UNWRAPPING["romeo"].run(
+        {**scan.keywords, "phase_rad": scan.phase_rad, "mask": mask}
+    )
     for island in (
         mask & (np.arange(40) < 18)[:, None, None],
         mask & (np.arange(40) > 21)[:, None, None],
@@ -92,9 +94,7 @@ def test_a_single_slice_is_unwrapped():
     true = (0.02 * (x - 20.0) ** 2 + 0.01 * y**2)[None, :, :, None].astype(np.float32)
     mask = np.ones((40, 30, 1), bool)
     for name in ("romeo", "best_path"):
-        unwrapped = UNWRAPPING[name](
-            wrap(true), magnitude=None, mask=mask, echo_times_s=(0.01,), voxel_size_mm=SIZE_MM
-        )
+        unwrapped = UNWRAPPING[name](wrap(true), mask=mask, echo_times_s=(0.01,))
         np.testing.assert_allclose(unwrapped - true, (unwrapped - true).flat[0], atol=1e-4)
 
 
@@ -108,7 +108,8 @@ def test_late_echoes_follow_a_steep_field(scan_maker):
     scan = scan_maker((0.003, 0.006, 0.030), offset=False)
     steps = np.abs(np.diff(scan.true_rad[2], axis=2))
     assert (steps[scan.mask[:, :, 1:] & scan.mask[:, :, :-1]] > np.pi).mean() > 0.01
-    error = (unwrap_romeo(scan.phase_rad, **scan.keywords) - scan.true_rad)[2][scan.mask]
+    unwrapped = UNWRAPPING["romeo"].run({**scan.keywords, "phase_rad": scan.phase_rad})
+    error = (unwrapped - scan.true_rad)[2][scan.mask]
     assert np.mean(np.abs(error) > np.pi) < 2e-3
 
 

@@ -8,7 +8,7 @@ from properties import ball
 from scipy import ndimage
 
 from isdu_bids.physics.dipole import convolve
-from isdu_bids.physics.sphere import depth_mm, kernel_spectrum, neighbours, sphere
+from isdu_bids.physics.sphere import depth_mm, fits, kernel_spectrum, neighbours, sphere
 
 SIZES = pytest.mark.parametrize("size_mm", [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0), (0.8, 1.0, 2.4)])
 
@@ -49,12 +49,15 @@ def test_depth_is_the_euclidean_distance_transform(size_mm):
 
 
 @SIZES
-def test_sphere_fits_where_the_depth_exceeds_its_radius(size_mm):
+@pytest.mark.parametrize("scale", [1.0, 1 + 2e-7, 1 - 2e-7])
+def test_sphere_fits_where_it_holds_nothing_outside(size_mm, scale):
+    """Headers hold voxel sizes as float32: the last bit must not let a sphere reach outside."""
+    size_mm = [size * scale for size in size_mm]
     mask = ball((24, 24, 24), 9.0)
     kernel = sphere(size_mm, 4.0)
     share = convolve(mask.float(), kernel_spectrum(kernel, mask.shape))
-    fits = share > 1 - float(kernel[kernel > 0].min()) / 2
-    assert torch.equal(depth_mm(mask, size_mm, 4.0) > 4.0, fits)
+    inside = share > 1 - float(kernel[kernel > 0].min()) / 2
+    assert torch.equal(fits(depth_mm(mask, size_mm, 4.0), 4.0), inside)
 
 
 @SIZES

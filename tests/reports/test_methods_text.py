@@ -5,10 +5,8 @@ import pytest
 from isdu_bids.background.registry import BACKGROUND
 from isdu_bids.citations import known_keys, opening_sentence, pipeline_key, reference
 from isdu_bids.inversion.registry import INVERSION
-from isdu_bids.masking.masks import MASKS
-from isdu_bids.phase.combination import COMBINATION
-from isdu_bids.phase.relaxation import RELAXATION
-from isdu_bids.phase.unwrapping import UNWRAPPING
+from isdu_bids.masking.registry import MASKS
+from isdu_bids.phase.registry import COMBINATION, RELAXATION, UNWRAPPING
 from isdu_bids.reports.methods_text import markdown_to_html, methods_text, write_citation
 
 STEPS = (

@@ -2,7 +2,6 @@ import pytest
 
 from isdu_bids.cli.parser import parse_options
 from isdu_bids.errors import UsageError
-from isdu_bids.settings import Settings, from_options
 from isdu_bids.template.spaces import OutputSpace, parse_spaces
 
 BASE = ["in", "out", "participant", "--output-spaces"]
@@ -29,6 +28,6 @@ def test_a_template_has_one_resolution():
 
 
 def test_settings_hold_plain_text_and_the_native_grid_is_the_default():
-    settings = from_options(Settings, vars(parse_options([*BASE, "gre", "NKI:res-01"])))
+    settings = parse_options([*BASE, "gre", "NKI:res-01"]).settings
     assert settings.output_spaces == ("gre", "NKI:res-1")
-    assert from_options(Settings, vars(parse_options(BASE[:3]))).output_spaces == ()
+    assert parse_options(BASE[:3]).settings.output_spaces == ()

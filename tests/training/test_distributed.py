@@ -22,23 +22,16 @@ from isdu_bids.networks.weights import load_weights
 from isdu_bids.segmentation.region_net import load_region_net
 from isdu_bids.simulation.demo_head import demo_head
 from isdu_bids.simulation.patches import PatchSettings
-from isdu_bids.training import patch_source, segmentation
-from isdu_bids.training.config import TrainingConfig
 from isdu_bids.training.distributed import average_over_processes, gathered, joined_processes, rank
+from isdu_bids.training.inversion import Inversion
 from isdu_bids.training.patch_set import PatchSetSettings
 from isdu_bids.training.state import TrainingState
-from isdu_bids.training.trainer import (
-    BEST_FILE,
-    LOG_FILE,
-    STATE_FILE,
-    new_network,
-    train,
-    training_step,
-)
+from isdu_bids.training.trainer import BEST_FILE, LOG_FILE, STATE_FILE, train, training_step
 
-DROPOUT = TrainingConfig(
-    Architecture(iterations=2, depth=4, features=4, dropout=0.5),
-    PatchSettings(size=8),
+DROPOUT = Inversion(
+    architecture=Architecture(iterations=2, depth=4, features=4, dropout=0.5),
+    patches=PatchSettings(size=8),
+    n_validation=1,
     steps=4,
     decay_steps=1,
     warmup_steps=1,
@@ -62,6 +55,7 @@ SEGMENTATION = """
 task = "segmentation"
 features = [4, 8]
 steps = 2
+n_validation = 1
 save_every = 1
 decay_steps = 1
 contrast = { size = [16, 16, 16] }
@@ -76,14 +70,13 @@ def work(number: int, ports: list[int], folder: Path) -> None:
     """What each of the two processes does."""
     warnings.simplefilter("error")
     torch.set_num_threads(1)
-    patch_source._N_VALIDATION_PATCHES = segmentation._N_VALIDATION_IMAGES = 1
     os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2")
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(ports[0]))
     head = new_head()
     with joined_processes("cpu") as device:
-        state = TrainingState.new(DROPOUT, new_network(DROPOUT, device, None), device)
-        source = patch_source.training_patches(DROPOUT, [head], folder, device)
-        losses = [training_step(state, DROPOUT, source.draw(0, state.generator)) for _ in range(4)]
+        state = TrainingState.new(DROPOUT, device)
+        draw = DROPOUT.training_batches([head], folder, device)
+        losses = [training_step(DROPOUT, state, draw(0, state.generator)) for _ in range(4)]
         everything = {
             "losses": losses,
             "numbers": [state.generator.get_state(), torch.get_rng_state()],
@@ -141,9 +134,8 @@ def test_the_mean_over_processes(folder):
         assert float(scalar) == 1.5
 
 
-def test_two_batches_of_one_are_a_batch_of_two(folder, tmp_path, monkeypatch):
+def test_two_batches_of_one_are_a_batch_of_two(folder, tmp_path):
     """Mean gradients, clipped together, of the same patches of a shuffled epoch."""
-    monkeypatch.setattr(patch_source, "_N_VALIDATION_PATCHES", 1)
     head = new_head()
     alone = replace(JOINABLE, batch_size=2, subset_batches=3)
     train(alone, [head, head.flip(0)], [head], tmp_path)
@@ -175,7 +167,7 @@ def test_one_of_them_writes(folder):
     assert second == ""
     path, *cost = first.splitlines()
     assert load_region_net(Path(path)).features == (4, 8)
-    assert cost[0].startswith("voxels per step  8,192 (2 processes")
+    assert cost[0].startswith("samples per step 2 (2 processes")
 
 
 def test_both_stop_when_validation_no_longer_improves(folder):

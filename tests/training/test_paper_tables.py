@@ -12,8 +12,8 @@ import pytest
 from isdu_bids.files import read_toml
 from isdu_bids.networks.unrolled import ISDUQSMNet
 from isdu_bids.networks.weights import load_weights
-from isdu_bids.training.config import load_config, parse_config
 from isdu_bids.training.patch_set import PatchSetSettings
+from isdu_bids.training.tasks import load_task, parse_task
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "paper"
 TABLES = sorted(path for path in FOLDER.glob("*.toml") if not path.stem.startswith("recipe"))
@@ -35,7 +35,7 @@ def output(tmp_path_factory) -> Path:
 
 
 def test_the_recipe_is_that_of_the_paper():
-    config = load_config(FOLDER / "recipe.toml")
+    config = load_task(FOLDER / "recipe.toml")
     assert (config.loss, config.batch_size, config.learning_rate) == ("paper", 2, 1e-4)
     assert (config.warmup_steps, config.decay_steps) == (0, 0)
     assert config.steps == 45 * config.subset_batches
@@ -53,7 +53,7 @@ def test_every_variant_of_every_table_makes_a_network(runner, path):
     assert len(set(names)) == len(names) > 1
     assert table["baseline"] in names
     for row in rows:
-        architecture = parse_config(row.config, row.name).architecture
+        architecture = parse_task(row.config, row.name).architecture
         assert architecture.build_denoiser(0) is not None
 
 

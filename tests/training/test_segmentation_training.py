@@ -13,18 +13,13 @@ from isdu_bids.segmentation.labels import SYNTHSEG_LABELS
 from isdu_bids.segmentation.region_net import load_region_net
 from isdu_bids.simulation.contrasts import ContrastSettings
 from isdu_bids.simulation.demo_head import demo_head
-from isdu_bids.training import segmentation
-from isdu_bids.training.dry_run import measure_segmentation_cost
-from isdu_bids.training.segmentation import (
-    SegmentationConfig,
-    parse_segmentation_config,
-    segmentation_loss,
-    train_segmentation,
-    validation_dice,
-)
-from isdu_bids.training.trainer import LOG_FILE
+from isdu_bids.training.dry_run import measure_cost
+from isdu_bids.training.segmentation import Segmentation, segmentation_loss, validation_dice
+from isdu_bids.training.tasks import parse_task
+from isdu_bids.training.trainer import BEST_FILE, LOG_FILE, STATE_FILE, train
 
-TINY = SegmentationConfig(
+TINY = Segmentation(
+    n_validation=1,
     features=(4, 8),
     contrast=ContrastSettings(size=(32, 32, 32)),
     steps=4,
@@ -41,16 +36,15 @@ def head():
     return demo_head((46, 54, 48), (4.0, 4.0, 4.0), torch.Generator().manual_seed(0))
 
 
-def test_resuming_gives_the_same_weights_to_the_bit(head, tmp_path, monkeypatch):
+def test_resuming_gives_the_same_weights_to_the_bit(head, tmp_path):
     """4 steps at once, or 2 and again 2: image, head and optimiser go on."""
-    monkeypatch.setattr(segmentation, "_N_VALIDATION_IMAGES", 1)
     heads = [head, head.flip(2)]
-    whole = load_region_net(train_segmentation(TINY, heads, [head], tmp_path / "whole"))
+    whole = load_region_net(train(TINY, heads, [head], tmp_path / "whole"))
     interrupted = tmp_path / "interrupted"
     half = replace(TINY, steps=2, decay_steps=0)  # same rates as the first half of the whole
-    started = load_region_net(train_segmentation(half, heads, [head], interrupted))
+    started = load_region_net(train(half, heads, [head], interrupted))
     torch.rand(1)  # torch's own generator is somewhere else when a new process starts
-    resumed = load_region_net(train_segmentation(TINY, heads, [head], interrupted))
+    resumed = load_region_net(train(TINY, heads, [head], interrupted))
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     assert not torch.equal(whole.logits.weight, started.logits.weight)
@@ -62,7 +56,28 @@ def test_resuming_gives_the_same_weights_to_the_bit(head, tmp_path, monkeypatch)
         "seed": replace(TINY, seed=4),
     }.items():
         with pytest.raises(UsageError, match=key):
-            train_segmentation(other, heads, [head], interrupted)
+            train(other, heads, [head], interrupted)
+
+
+def test_batches_best_weights_and_patience_are_those_of_every_task(head, tmp_path):
+    """With a learning rate of zero nothing improves after the first validation."""
+    still = replace(TINY, steps=9, decay_steps=9, save_every=1, learning_rate=0.0)
+    train(replace(still, patience=2, batch_size=2), [head], [head], tmp_path)
+    assert torch.load(tmp_path / STATE_FILE)["step"] == 3
+    assert load_region_net(tmp_path / BEST_FILE).features == (4, 8)
+
+
+def test_images_count_alike_in_a_batch(head, tmp_path):
+    """The loss of an image and the same image again is that of one; both halves are looked at."""
+    draw = TINY.training_batches([head], tmp_path, "cpu")
+    image, labels = draw(0, torch.Generator().manual_seed(0))
+    network = TINY.new_network().eval()
+    twice = (image.repeat(2, 1, 1, 1, 1), labels.repeat(2, 1, 1, 1, 1))
+    for step in (0, 1):
+        one, two = (
+            float(TINY.loss_of(network, batch, step).detach()) for batch in ((image, labels), twice)
+        )
+        assert one == pytest.approx(two, rel=1e-4)
 
 
 @pytest.fixture
@@ -108,14 +123,16 @@ def test_dice_of_all_images_together():
     labels[0, :2] = 12
     image = torch.zeros(2, 4, 4, 4)
     image[0, :1], image[1, 3] = 1, 1  # half of it is found, and as much where it is not
-    dice = validation_dice(SaysPutamen(), list(zip(image, labels, strict=True)))
+    dice = validation_dice(
+        SaysPutamen(), list(zip(image[:, None, None], labels[:, None, None], strict=True))
+    )
     assert dice[12] == pytest.approx(2 * 16 / (32 + 32))
     assert 0 not in dice
     assert dice[51] == 0
 
 
-def test_the_cost_of_a_step(head):
-    cost = measure_segmentation_cost(TINY, [head])
+def test_the_cost_of_a_step(head, tmp_path):
+    cost = measure_cost(TINY, [head], tmp_path)
     blocks = 16**3  # of 2 x 2 x 2 voxels
     fine = 27 * (8 * 4 + 4 * 4) + 27 * (12 * 4 + 4 * 4) + 4 * 8 * 33
     coarse = 27 * (4 * 8 + 8 * 8)
@@ -124,13 +141,15 @@ def test_the_cost_of_a_step(head):
     norms, bias = 2 * (4 * 4 + 2 * 8), 8 * 33
     assert cost.parameters == fine + coarse + norms + bias
     assert cost.hours == pytest.approx(4 * cost.seconds_per_step / 3600)
-    assert 0 < cost.patch_seconds_per_step < cost.seconds_per_step
+    assert 0 < cost.drawing_seconds_per_step < cost.seconds_per_step
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ({"stepz": 5}, "recipe: unknown key 'stepz'"),
+        ({"batch_size": 0}, "batch_size = 0: it must be at least 1"),
+        ({"contrast": 5}, r"\[contrast\]: 5 is no section"),
         ({"contrast": {"sise": 5}}, r"\[contrast\]: unknown key 'sise'"),
         ({"contrast": {"size": [32, 32]}}, "list of 3"),
         ({"features": [4] * 6}, "multiples of 64"),
@@ -138,9 +157,9 @@ def test_the_cost_of_a_step(head):
 )
 def test_what_a_recipe_cannot_hold_is_named(content, message):
     with pytest.raises(UsageError, match=message):
-        parse_segmentation_config(content, "recipe")
+        parse_task({"task": "segmentation", **content}, "recipe")
 
 
 def test_features_may_be_of_any_number():
     content = {"features": [4, 8], "contrast": {"size": [32, 36, 40]}}
-    assert parse_segmentation_config(content, "recipe").features == (4, 8)
+    assert parse_task({"task": "segmentation", **content}, "recipe").features == (4, 8)

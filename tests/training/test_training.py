@@ -12,15 +12,18 @@ from isdu_bids.networks.weights import load_weights
 from isdu_bids.physics.dipole import dipole_kernel
 from isdu_bids.simulation.demo_head import demo_head
 from isdu_bids.simulation.patches import PatchSettings
-from isdu_bids.training.config import TrainingConfig, load_config
 from isdu_bids.training.dry_run import measure_cost
+from isdu_bids.training.inversion import Inversion
 from isdu_bids.training.losses import susceptibility_loss
 from isdu_bids.training.patch_set import PatchSetSettings
-from isdu_bids.training.trainer import BEST_FILE, LOG_FILE, STATE_FILE, learning_rate, train
+from isdu_bids.training.state import TrainingState
+from isdu_bids.training.tasks import load_task
+from isdu_bids.training.trainer import BEST_FILE, LOG_FILE, STATE_FILE, train, training_step
 
-TINY = TrainingConfig(
-    Architecture(iterations=1, depth=4, features=4),
-    PatchSettings(size=16),
+TINY = Inversion(
+    architecture=Architecture(iterations=1, depth=4, features=4),
+    patches=PatchSettings(size=16),
+    n_validation=2,
     steps=12,
     decay_steps=4,
     warmup_steps=2,
@@ -91,6 +94,76 @@ def test_a_state_of_an_older_version_is_continued(head, tmp_path):
     torch.save({key: content[key] for key in old}, tmp_path / STATE_FILE)
     train(replace(TINY, steps=7), [head], [head], tmp_path)
     assert torch.load(tmp_path / STATE_FILE, weights_only=True)["step"] == 7
+
+
+def test_a_state_with_all_parameters_in_one_group_is_continued_to_the_bit(head, tmp_path):
+    """As of before lambdas had a rate of their own: the network's order, which is another one."""
+    train(TINY, [head], [head], tmp_path / "whole")
+    old = tmp_path / "old"
+    train(replace(TINY, steps=6, decay_steps=0), [head], [head], old)
+    content = torch.load(old / STATE_FILE, weights_only=True)
+    network = TINY.new_network()
+    ours = [p for group in TINY.parameter_groups(network) for p in group["params"]]
+    place = {parameter: i for i, parameter in enumerate(ours)}
+    order = [place[parameter] for parameter in network.parameters()]
+    assert order != sorted(order)
+    saved = content["optimiser"]
+    moments = {i: saved["state"][place] for i, place in enumerate(order)}
+    group = {**saved["param_groups"][0], "params": list(range(len(order)))}
+    del group["factor"]
+    del content["config"]["family"]
+    content["optimiser"] = {"state": moments, "param_groups": [group]}
+    torch.save(content, old / STATE_FILE)
+    train(TINY, [head], [head], old)
+    whole, resumed = (
+        torch.load(folder / STATE_FILE, weights_only=True)["network"]
+        for folder in (tmp_path / "whole", old)
+    )
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, resumed[name]), name
+
+
+def test_a_log_of_other_columns_is_continued(head, tmp_path):
+    train(replace(TINY, steps=6), [head], [head], tmp_path)
+    (tmp_path / LOG_FILE).write_text("step\tlambdas\tloss\r\n6\t0.15\t1.0\r\n")
+    train(replace(TINY, steps=7), [head], [head], tmp_path)
+    with (tmp_path / LOG_FILE).open() as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    assert [(row["step"], row["lambdas"]) for row in rows] == [("6", "0.15"), ("7", "")]
+    assert float(rows[1]["loss"]) > 0
+
+
+def test_lambdas_have_a_learning_rate_of_their_own(tmp_path):
+    """The two groups hold every parameter once; the lambdas' rate is a multiple of the other."""
+    task = replace(TINY, lambda_rate=10.0)
+    state = TrainingState.new(task, "cpu")
+    convolutions, others = state.optimiser.param_groups
+    assert others["params"] == [state.network.log_lambdas]
+    n_all = sum(1 for _ in state.network.parameters())
+    assert len({*convolutions["params"], *others["params"]}) == n_all
+    state.set_learning_rate(1e-3)
+    assert (convolutions["lr"], others["lr"]) == (1e-3, pytest.approx(1e-2))
+    state.save(tmp_path / STATE_FILE, task)
+    slower = TrainingState.new(TINY, "cpu")
+    slower.restore(tmp_path / STATE_FILE, TINY)  # the recipe's rate counts, not the file's
+    assert slower.optimiser.param_groups[1]["factor"] == 1.0
+
+
+def test_lambda_rate_moves_the_lambdas_and_nothing_else(head, tmp_path):
+    """Adam's first step is the learning rate, whatever the gradient."""
+    task = replace(TINY, steps=1, warmup_steps=0, decay_steps=1, half_precision=False)
+    start = task.new_network()
+    moved = {}
+    for rate in (1.0, 10.0):
+        state = TrainingState.new(replace(task, lambda_rate=rate), "cpu")
+        batch = task.training_batches([head], tmp_path, "cpu")(0, state.generator)
+        training_step(replace(task, lambda_rate=rate), state, batch)
+        moved[rate] = state.network
+    steps = {r: float((n.log_lambdas - start.log_lambdas).detach().abs()) for r, n in moved.items()}
+    assert steps[1.0] == pytest.approx(task.learning_rate, rel=1e-2)
+    assert steps[10.0] == pytest.approx(10 * task.learning_rate, rel=1e-2)
+    same, other = (network.denoisers.state_dict() for network in moved.values())
+    assert all(torch.equal(same[name], other[name]) for name in same)
 
 
 def test_training_stops_when_validation_no_longer_improves(head, tmp_path):
@@ -178,7 +251,7 @@ def test_loss_does_not_depend_on_the_unit():
 
 def test_learning_rate_is_a_trapezoid():
     config = replace(TINY, steps=100, warmup_steps=10, decay_steps=20, learning_rate=1.0)
-    rates = [learning_rate(config, step) for step in range(100)]
+    rates = [config.rate(step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert set(rates[9:80]) == {1.0}
     assert rates[-1] == pytest.approx(0.05)
@@ -186,7 +259,7 @@ def test_learning_rate_is_a_trapezoid():
 
 def test_cosine_schedule_falls_to_zero():
     config = replace(TINY, steps=100, warmup_steps=10, learning_rate=1.0, schedule="cosine")
-    rates = [learning_rate(config, step) for step in range(100)]
+    rates = [config.rate(step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[50] == pytest.approx(0.5)
     assert rates[10:] == sorted(rates[10:], reverse=True)
@@ -196,10 +269,10 @@ def test_cosine_schedule_falls_to_zero():
 def test_configuration_file(tmp_path):
     path = tmp_path / "train.toml"
     path.write_text("steps = 5\n[architecture]\niterations = 2\n[patches]\nsize = 32\n")
-    config = load_config(path)
+    config = load_task(path)
     assert (config.steps, config.architecture.iterations, config.patches.size) == (5, 2, 32)
     path.write_text("sampling = 'overlapping'\n[patches]\nstrides = [4, 5, 6]\n")
-    assert load_config(path).patches == PatchSetSettings(strides=(4, 5, 6))
+    assert load_task(path).patches == PatchSetSettings(strides=(4, 5, 6))
 
 
 @pytest.mark.parametrize(
@@ -213,6 +286,10 @@ def test_configuration_file(tmp_path):
         ("sampling = 'grid'", "random, overlapping"),
         ("save_every = 0", "save_every"),
         ("subset_batches = 5", "overlapping"),
+        ("family = 'resnet'", "family = 'resnet' is unknown; known are isdu"),
+        ("reuse = 0", "reuse between 1 and 16"),
+        ("sampling = 'overlapping'\nreuse = 2", "reuse is for patches drawn on the fly"),
+        ("[architecture]\nnoise_input = true", "set noise_level_ppm"),
         ("[patches]\nsise = 5", r"\[patches\]: unknown key 'sise'"),
         ("[patches]\nvoxel_size_mm = 1.0", "voxel_size_mm = 1.0 is no list of 2"),
         ("sampling = 'overlapping'\n[patches]\nstrides = [4, 5]", "list of 3"),
@@ -222,4 +299,4 @@ def test_what_a_configuration_cannot_hold_is_named(line, message, tmp_path):
     path = tmp_path / "train.toml"
     path.write_text(f"{line}\n")
     with pytest.raises(UsageError, match=message):
-        load_config(path)
+        load_task(path)

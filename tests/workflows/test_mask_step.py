@@ -11,7 +11,6 @@ import pytest
 
 from isdu_bids import images
 from isdu_bids.cli import app
-from isdu_bids.interfaces import field
 from isdu_bids.interfaces.field import MaskBrain
 from isdu_bids.masking import synthstrip
 
@@ -32,7 +31,7 @@ def test_the_notes_name_the_weights(official, head_dataset, tmp_path, monkeypatc
     weights.write_text("random")
     sha256 = hashlib.sha256(b"random").hexdigest()
     if official:
-        monkeypatch.setattr(field, "SYNTHSTRIP_SHA256", sha256)
+        monkeypatch.setattr(synthstrip, "SYNTHSTRIP_SHA256", sha256)
     loaded = []
 
     def load(path: Path):
@@ -52,11 +51,11 @@ def test_the_notes_name_the_weights(official, head_dataset, tmp_path, monkeypatc
         phase=str(phase),
         echo_times_s=[0.005],
         method="synthstrip",
-        weights=str(weights),
-        weights_sha256=sha256,
+        parameters={"weights": str(weights)},
+        checksums={"weights": sha256},
     ).run()
     assert loaded == [weights]
-    assert images.load_volume(result.outputs.mask).data.any()
+    assert images.load_volume(result.outputs.brain_mask).data.any()
     notes = json.loads(Path(result.outputs.notes).read_text())
     assert notes["flags"] == ([] if official else ["unofficial_synthstrip"])
     assert notes["summary"]["mask"] == "synthstrip"

@@ -15,7 +15,7 @@ from isdu_bids.bids.layout import failure_path, thumbnail_path
 from isdu_bids.bids.simulated import TRUTH_FOLDER
 from isdu_bids.bids.validation import validate
 from isdu_bids.cli import app
-from isdu_bids.evaluation.metrics import dice, nrmse_percent, slope
+from isdu_bids.evaluation.metrics import dice, nrmse_percent, pearson_r, slope
 from isdu_bids.files import write_text
 from isdu_bids.networks.weights import available_weights, load_weights
 from isdu_bids.units import ppm_to_hz
@@ -88,8 +88,11 @@ def test_results_are_close_to_the_truth(processed, head_dataset, subject):
     total = [load(root, subject, "fmap/{s}_desc-total_fieldmap") for root in (out, truth)]
     assert nrmse_percent(*total, inside) < 15
     chi = [load(root, subject, "anat/{s}_Chimap") for root in (out, truth)]
-    assert nrmse_percent(*chi, inside) < 98  # 89 at 4 mm, 68 at 2 mm; an empty map scores 100
+    assert nrmse_percent(*chi, inside) < 92  # 86 and 88; an empty map 100, one turned in sign 157
+    assert pearson_r(*chi, inside) > 0.45  # 0.53 and 0.59; noise 0
     assert slope(*chi, inside) > 0.3  # paramagnetic is positive
+    local = [load(root, subject, "fmap/{s}_desc-local_fieldmap") for root in (out, truth)]
+    assert pearson_r(*local, inside) > 0.55  # 0.63 for both
     assert abs(chi[0][valid].mean()) < 1e-4  # referenced to the whole mask
     assert not chi[0][~valid].any()
 

@@ -20,11 +20,10 @@ _TRUSTED_RAD = np.pi / 2
 def unwrap_romeo(
     phase_rad: FloatArray,
     *,
-    magnitude: FloatArray | None,
+    magnitude: FloatArray | None = None,
     mask: BoolArray,
     echo_times_s: Sequence[float],
-    voxel_size_mm: Sequence[float],
-    multi_echo: Literal["template", "individual"] = "template",
+    multi_echo: Literal["template", "individual"],
 ) -> FloatArray:
     """Unwrap along the most reliable path through the volume.
 
@@ -43,8 +42,6 @@ def unwrap_romeo(
         Voxels to unwrap; others come back as 0.
     echo_times_s
         Echo times in seconds.
-    voxel_size_mm
-        Not used.
     multi_echo
         See above.
 

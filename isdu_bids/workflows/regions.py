@@ -1,0 +1,24 @@
+"""Regions of a scan and the statistics of its maps in them."""
+
+from __future__ import annotations
+
+from isdu_bids.interfaces.regions import MeasureRegions, SegmentMagnitude
+from isdu_bids.segmentation.registry import SEGMENTATION
+from isdu_bids.workflows.corridor import Corridor, Maps
+
+
+def connect_regions(corridor: Corridor, maps: Maps) -> Maps:
+    """Label the regions by a network, or take the user's labels, and measure the maps there."""
+    settings, memory, dseg = corridor.settings, corridor.memory, corridor.acquisition.dseg_file
+    choice = None if dseg else SEGMENTATION.resolved(settings.segmentation, {})
+    if dseg:
+        segment = SegmentMagnitude(dseg_file=str(dseg))
+    elif choice is not None:
+        segment = SegmentMagnitude(**corridor.method(SEGMENTATION, choice))
+    else:
+        if SEGMENTATION.is_left_open(settings.segmentation):
+            corridor.flags.append("regions_not_labelled")
+        return {}
+    made = corridor.add("segmentation", segment, maps, mem_gb=memory.segmentation_gb)
+    regions = MeasureRegions(dseg_file=str(dseg) if dseg else None)
+    return made | corridor.add("regions", regions, maps | made, mem_gb=memory.load_gb)
