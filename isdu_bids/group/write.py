@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from isdu_bids.errors import DataError, NoInputError
 from isdu_bids.files import replacing, write_json, write_text
 from isdu_bids.group import statistics, tables
 from isdu_bids.group.outliers import LIMIT, scores
-from isdu_bids.group.read import PROCESSED, expected_scans, read_scans
+from isdu_bids.group.read import PROCESSED, Scan, expected_scans, read_scans
 from isdu_bids.group.structures import both_sides, protocol, structure_values
 from isdu_bids.reports.group_page import GroupPage, Protocol, render
 
@@ -52,8 +53,7 @@ def write_group(output_dir: Path, bids_dir: Path) -> list[Path]:
         If the folder holds no processed scan.
     """
     participants = read_participants(bids_dir / "participants.tsv")
-    ids = set(participants["participant_id"])
-    cohort = tables.collect(read_scans(output_dir, expected_scans(bids_dir), ids))
+    cohort = tables.collect(_scans(output_dir, bids_dir, participants))
     if cohort.quality.empty or not (cohort.quality["status"] == PROCESSED).any():
         raise NoInputError(
             f"{output_dir} holds no processed scan; run 'isdu-bids {bids_dir} {output_dir} "
@@ -86,6 +86,18 @@ def write_group(output_dir: Path, bids_dir: Path) -> list[Path]:
     )
     write_text(output_dir / _PAGE, render(page))
     return [output_dir / name for name in (*_TABLES, _PAGE)]
+
+
+def count_scans(output_dir: Path, bids_dir: Path) -> dict[str, int]:
+    """Status -> number of scans, without writing anything."""
+    participants = read_participants(bids_dir / "participants.tsv")
+    scans = _scans(output_dir, bids_dir, participants)
+    return dict(Counter(scan.status for scan in scans))
+
+
+def _scans(output_dir: Path, bids_dir: Path, participants: pd.DataFrame) -> Iterator[Scan]:
+    ids = set(participants["participant_id"])
+    return read_scans(output_dir, expected_scans(bids_dir), ids)
 
 
 def read_participants(path: Path) -> pd.DataFrame:
