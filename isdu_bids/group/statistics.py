@@ -170,37 +170,45 @@ def reliability(values: pd.DataFrame) -> pd.DataFrame:
     for contrast, unit in units.items():
         repeats = per_session if contrast == "sessions" else values
         for structure, part in repeats.groupby("structure", observed=True):
-            scans = [scan.to_numpy() for _, scan in part.groupby(unit, dropna=False)["value"]]
-            n_repeated = sum(len(scan) > 1 for scan in scans)
-            if n_repeated >= MIN_PARTICIPANTS and (measured := intraclass_correlation(scans)):
+            measured = intraclass_correlation(part["value"], [part[name] for name in unit])
+            if measured and measured["n"] >= MIN_PARTICIPANTS:
                 rows.append({"structure": structure, "contrast": contrast, **measured})
     return _corrected("reliability", rows)
 
 
-def intraclass_correlation(units: list[np.ndarray]) -> dict[str, Any]:
+def intraclass_correlation(values: pd.Series, units: list[pd.Series]) -> dict[str, Any]:
     """ICC(1,1): one-way random effects, absolute agreement, one measurement.
 
     ``(MSB - MSW) / (MSB + (k - 1) MSW)`` with the mean squares between and within units, and ``k``
     the (adjusted mean) number of repeats. Units without a repeat do not count. Systematic changes
     between the repeats lower it.
 
+    Parameters
+    ----------
+    values
+        Measurements.
+    units
+        Columns that together name what was measured, for instance the participant.
+
     Returns
     -------
     dict
         ``n`` units, ``estimate`` with ``low`` and ``high``, and as effect the standard deviation
-        within a unit (ppm); empty if repeats do not differ.
+        within a unit (ppm); empty if there are fewer than two, or repeats do not differ.
 
     References
     ----------
     Shrout and Fleiss 1979, doi:10.1037/0033-2909.86.2.420.
     """
-    repeated = [unit for unit in units if len(unit) > 1]
-    n, sizes = len(repeated), np.array([len(unit) for unit in repeated])
-    total, means = sizes.sum(), np.array([unit.mean() for unit in repeated])
-    grand = (sizes * means).sum() / total
-    between = (sizes * (means - grand) ** 2).sum() / (n - 1)
-    within = sum(((unit - unit.mean()) ** 2).sum() for unit in repeated) / (total - n)
-    k = (total - (sizes**2).sum() / total) / (n - 1)
+    unit = values.groupby(units, dropna=False, observed=True).agg(["size", "mean", "var"])
+    unit = unit[unit["size"] > 1]
+    n, total, size = len(unit), unit["size"].sum(), unit["size"]
+    if n < 2:
+        return {}
+    grand = (size * unit["mean"]).sum() / total
+    between = (size * (unit["mean"] - grand) ** 2).sum() / (n - 1)
+    within = ((size - 1) * unit["var"]).sum() / (total - n)
+    k = (total - (size**2).sum() / total) / (n - 1)
     if not within > 0:
         return {}
     ratio, freedom = between / within, (n - 1, total - n)

@@ -20,6 +20,7 @@ _MAX_OUTLIERS = 100
 _DRAWN = 6
 #: Measures that differ by less, absolutely or relatively, do so by rounding.
 _SAME = 1e-6
+_NUMBER = re.compile(r"[-+±]?\d+(\.\d+)?")
 _PANEL_PX = (300, 170)
 
 
@@ -97,11 +98,14 @@ def render(page: GroupPage) -> str:
     )
     environment.filters |= {"signed": _signed, "p": _p, "number": _number}
     template = files("isdu_bids") / "data" / "reports" / "group.html.j2"
+    processed = page.quality[page.quality["status"] == "processed"]
     outlying = {s for p in page.protocols for s in p.values.loc[p.values["is_outlier"], "scan"]}
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         page=page,
         counts=page.quality["status"].value_counts().to_dict(),
         n_participants=page.quality["participant_id"].nunique(),
+        n_errors=int((processed["errors"] > 0).sum()),
+        n_warned=_n_warned(page.flags, len(processed)),
         reasons=_reasons(page),
         differing=_differing(page),
         alike=_alike(page),
@@ -123,10 +127,9 @@ def _reasons(page: GroupPage) -> list[Reason]:
           for scan, reason in zip(later["scan"], later["reason"], strict=True)),
     ]  # fmt: skip
     flags = page.flags[page.flags["severity"] != "info"]
-    titles = flags.groupby("flag", sort=False)["message"].first()
-    alike = flags.groupby("flag")["message"].nunique() == 1
+    titles = {flag: _title(str(flag), said) for flag, said in flags.groupby("flag")["message"]}
     said += [
-        (severity, titles[flag] if alike[flag] else _words(flag), scan, message)
+        (severity, titles[flag], scan, message)
         for scan, severity, flag, message in flags.itertuples(index=False)
     ]
     table = pd.DataFrame(said, columns=["severity", "title", "scan", "text"])
@@ -136,6 +139,22 @@ def _reasons(page: GroupPage) -> list[Reason]:
         for (severity, title), part in table.groupby(["severity", "title"], sort=False)
     ]
     return sorted(found, key=lambda reason: (order.index(reason.severity), -len(reason.scans)))
+
+
+def _n_warned(flags: pd.DataFrame, n_processed: int) -> int:
+    """Count scans with a warning that not all scans have."""
+    warnings = flags[flags["severity"] == "warning"]
+    scans = warnings.groupby("flag")["scan"].transform("nunique")
+    return int(warnings.loc[(scans < n_processed) | (n_processed == 1), "scan"].nunique())
+
+
+def _title(flag: str, messages: pd.Series) -> str:
+    """Tell what all messages of a flag say: they differ by numbers, or by more."""
+    alike = messages.unique()
+    general = {_NUMBER.sub("…", message) for message in alike}
+    if len(alike) == 1 or len(general) == 1:
+        return str(alike[0] if len(alike) == 1 else general.pop())
+    return f"{_words(flag)}, for example: {alike[0]}"
 
 
 def _general(reason: str, scan: str) -> str:

@@ -36,8 +36,9 @@ def dataset(tmp_path_factory):
     out, raw = folder / "out", folder / "raw"
     names = cohort.write_cohort(out, raw, N, ("1", "2"), flags_of)
     far = {("Pallidum", "L"): 0.9, ("Pallidum", "R"): 0.13, ("Putamen", "L"): 0.06}
-    cohort.write_scan(out, cohort.record(names[0], far))
-    cut = cohort.record(names[1], {("Pallidum", "L"): 0.13}, coverage=0.3, missing=("Putamen",))
+    cohort.write_scan(out, cohort.record(names[0], far, flags=[WEIGHTS]))
+    cut = {("Pallidum", "L"): 0.13}
+    cut = cohort.record(names[1], cut, flags=[WEIGHTS], coverage=0.3, missing=("Putamen",))
     cohort.write_scan(out, cut)
     cohort.write_failure(out, names[2], "figures failed: no space left")  # its map is older
     cohort.write_failure(out, "sub-9001", "mask failed: the brain mask is empty")
@@ -187,9 +188,22 @@ def test_page_names_what_needs_attention(page):
     assert "mask failed: the brain mask is empty" in page
     assert "figures failed: no space left" in page
     assert "the field of the map differs" in page
-    assert page.count("made with preliminary network weights") == 1  # said once, of all scans
+    assert page.count("made with preliminary network weights – all maps") == 1
+    assert page.count("preliminary network weights") == 1
     assert "the sign of the phase agrees" not in page
+    assert "<b>2</b> with a warning that not all have" in page
     assert "Left out are" in page
+
+
+def test_remarks_that_differ_by_numbers_are_one(tmp_path):
+    for i in range(3):
+        noisy = ("noisy", "warning", f"the first echo has a signal-to-noise ratio of only {i}.5")
+        cohort.write_scan(tmp_path, cohort.record(f"sub-0{i}", {}, flags=[noisy] * (i > 0)))
+    write_group(tmp_path, tmp_path / "raw")
+    page = (tmp_path / "group.html").read_text()
+    assert "a signal-to-noise ratio of only …" in page
+    assert "<summary>2 scans</summary>" in page
+    assert "only 2.5" in page
 
 
 def test_page_asks_the_network_for_nothing_and_its_links_lead_somewhere(page, dataset):

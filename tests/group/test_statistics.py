@@ -110,7 +110,8 @@ def test_sessions_are_in_the_order_of_their_numbers(generator):
 def test_icc_of_shrout_and_fleiss():
     """Table 2 of their article: six targets, four judges; ICC(1,1) = .17."""
     targets = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
-    found = intraclass_correlation([np.array(target, float) for target in targets])
+    ratings = pd.DataFrame(targets).stack().rename_axis(["target", "judge"]).reset_index(name="x")
+    found = intraclass_correlation(ratings["x"], [ratings["target"]])
     assert found["estimate"] == pytest.approx(0.166, abs=1e-3)
     assert (found["low"], found["high"]) == pytest.approx((-0.133, 0.723), abs=1e-3)
     assert found["effect_size"] ** 2 == pytest.approx(6.26, abs=0.01)
