@@ -115,7 +115,7 @@ def person_means(person, generator, session=0):
     """Regional means of one scan by the truth above."""
     means = {}
     own = np.random.default_rng(int(person.label))
-    for structure in {REGIONS[label].name.removeprefix("Left-") for label in SYNTHSEG_LABELS}:
+    for structure in sorted({REGIONS[i].name.removeprefix("Left-") for i in SYNTHSEG_LABELS}):
         base = MEANS_PPM.get(structure, 0.0) + own.normal(0, SD_BETWEEN_PPM)
         base += SLOPE_PPM_PER_YEAR.get(structure, 0.0) * (person.age - 50)
         for side in ("L", "R", None):
