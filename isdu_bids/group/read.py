@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from isdu_bids.bids.layout import failure_files, summary_files, summary_name
-from isdu_bids.bids.names import scan_name
+from isdu_bids.bids.names import parse_name, scan_name
 from isdu_bids.bids.query import DEFAULT_FILTERS
 from isdu_bids.errors import DataError
 from isdu_bids.files import read_json
@@ -64,7 +64,7 @@ def read_scans(output_dir: Path, expected: set[str], participants: set[str]) -> 
         records = {summary_name(path): path for path in summary_files(output_dir, label)}
         failures = failure_files(output_dir, label)
         names = by_subject[subject] | records.keys() | failures.keys()
-        for name in sorted(names):
+        for name in sorted(filter(_is_scan, names)):
             yield _scan(name, records.get(name), failures.get(name), subject in folders)
         if not names and subject not in folders:
             yield Scan(subject, MISSING, _NO_SCAN)
@@ -79,8 +79,21 @@ def expected_scans(bids_dir: Path) -> set[str]:
     for suffix in DEFAULT_FILTERS["suffix"]:
         pattern = f"anat/sub-*_part-*_{suffix}.nii*"
         files = chain(bids_dir.glob(f"sub-*/{pattern}"), bids_dir.glob(f"sub-*/ses-*/{pattern}"))
-        names |= {scan_name(path) for path in files if "_part-mag_" not in path.name}
+        phases = (path.name for path in files if "_part-mag_" not in path.name)
+        names |= {
+            scan_name(name)
+            for name in phases
+            if _is_scan(name.partition(".")[0].rpartition("_")[0])
+        }
     return names
+
+
+def _is_scan(name: str) -> bool:
+    """Whether a name consists of entities alone; others are left to who gave them."""
+    try:
+        return "sub" in parse_name(f"{name}_x")[0]
+    except DataError:
+        return False
 
 
 def _scan(name: str, record: Path | None, failure: Path | None, started: bool) -> Scan:

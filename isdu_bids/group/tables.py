@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,10 +33,16 @@ SCAN_COLUMNS = ("scan", *_ENTITIES)
 _TEXT = ("name", "hemisphere")
 _NUMBERS = tuple(name for name in STATISTICS_COLUMNS if name not in _TEXT)
 #: What was done, by the names of the facts: scans that differ in it can hardly be compared.
-METHODS = (
+FACTS = (
     "mask", "offset", "unwrapping", "combination", "background", "inversion", "weights",
     "reference", "relaxation", "segmentation",
 )  # fmt: skip
+#: The same and what else makes scans alike, as columns of the table of quality, in words.
+METHODS: Mapping[str, str] = {
+    "software_version": "Version of isdu-bids",
+    "field_strength_t": "Field strength (T)",
+    **{name: name.replace("_", " ").capitalize() for name in FACTS},
+}
 _UNITS = {
     "ppm": "ppm", "ml": "ml", "mm3": "mm^3", "percent": "percent", "deg": "degree", "ms": "ms",
     "mm": "mm",
@@ -125,7 +131,7 @@ def _quality_row(scan: Scan) -> dict[str, Any]:
         "field_strength_t": record.field_strength_t,
         "software_version": record.software_version,
     }
-    row |= {name: _text(record.facts[name]) for name in METHODS if name in record.facts}
+    row |= {name: _text(record.facts[name]) for name in FACTS if name in record.facts}
     return row | dict(record.measures)
 
 
@@ -183,7 +189,7 @@ def describe_quality(table: pd.DataFrame) -> Dictionary:
         "flags": {"Description": "Short names of errors and warnings, worst first"},
         "field_strength_t": {"Description": "Strength of the main field", "Units": "T"},
         "software_version": {"Description": "Version of isdu-bids that processed the scan"},
-        **{name: {"Description": f"Choice made for the step '{name}'"} for name in METHODS},
+        **{name: {"Description": f"Choice made for the step '{name}'"} for name in FACTS},
     }
     known |= _describe_scan()
     return {str(name): known.get(name) or _describe_measure(str(name)) for name in table.columns}

@@ -77,7 +77,7 @@ def write_group(output_dir: Path, bids_dir: Path) -> list[Path]:
         quality=cohort.quality,
         flags=cohort.flags,
         measures=_measures(cohort.quality),
-        methods=("software_version", "field_strength_t", *tables.METHODS),
+        methods=tables.METHODS,
         protocols=protocols,
         not_counted=_not_counted(regions),
         links=_links(output_dir, list(cohort.quality["scan"])),
@@ -116,7 +116,9 @@ def read_participants(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} cannot be read as a TSV ({error})") from error
     if "participant_id" not in table or not table["participant_id"].is_unique:
         raise DataError(f"{path} must have a column participant_id that names everyone once")
-    return table
+    table = table.dropna(subset=["participant_id"])
+    labels = table["participant_id"].str.removeprefix("sub-")  # BIDS wants it, some forget it
+    return table.assign(participant_id="sub-" + labels)
 
 
 def write_table(path: Path, table: pd.DataFrame, dictionary: Mapping[str, Any]) -> None:

@@ -60,7 +60,7 @@ class GroupPage:
     measures
         ``scan``, ``measure`` (in words, with its unit), ``value``, ``is_outlier``.
     methods
-        Columns of ``quality`` that say how scans were processed.
+        Columns of ``quality`` that say how scans were processed, and what they are in words.
     protocols
         Of the regional values.
     not_counted
@@ -74,7 +74,7 @@ class GroupPage:
     quality: pd.DataFrame
     flags: pd.DataFrame
     measures: pd.DataFrame
-    methods: Sequence[str]
+    methods: Mapping[str, str]
     protocols: Sequence[Protocol]
     not_counted: str
     links: Mapping[str, str]
@@ -170,8 +170,8 @@ def _words(name: str) -> str:
 def _alike(page: GroupPage) -> dict[str, str]:
     processed = page.quality[page.quality["status"] == "processed"]
     return {
-        _words(name): str(processed[name].iloc[0])
-        for name in page.methods
+        words: str(processed[name].iloc[0])
+        for name, words in page.methods.items()
         if name in processed and len(processed) and processed[name].nunique(dropna=False) == 1
     }
 
@@ -180,8 +180,8 @@ def _differing(page: GroupPage) -> dict[str, dict[Any, int]]:
     """Choice -> its values and how many scans have each, where there is more than one."""
     processed = page.quality[page.quality["status"] == "processed"]
     counted = {
-        _words(name): processed[name].fillna("none").value_counts().sort_index().to_dict()
-        for name in page.methods
+        words: processed[name].fillna("none").value_counts().sort_index().to_dict()
+        for name, words in page.methods.items()
         if name in processed
     }
     return {name: counts for name, counts in counted.items() if len(counts) > 1}
@@ -295,4 +295,4 @@ def _number(value: float) -> str:
 
 
 def _p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
