@@ -72,15 +72,6 @@ def test_inversions_ask_only_for_what_there_is(method):
     assert len(method.takes(("field_ppm", "total_field_ppm"))) == 1
 
 
-def test_the_readme_names_every_method():
-    readme = Path(__file__).parents[1] / "README.md"
-    rows = [line for line in readme.read_text().splitlines() if line.startswith("| `--")]
-    for option, registry in METHODS.items():
-        (row,) = [row for row in rows if f"`--{option}`" in row.split("|")[1]]
-        for name in registry.offered:
-            assert f"`{name}`" in row, (option, name)
-
-
 def test_no_module_branches_on_the_name_of_a_method():
     """Comparing with the name of a method is what the contract is there to spare."""
     names = {name for registry in METHODS.values() for name in registry}

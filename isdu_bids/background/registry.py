@@ -38,7 +38,7 @@ BACKGROUND = Registry(
     Method(
         "vsharp",
         "isdu_bids.background.sharp:vsharp",
-        "V-SHARP: spherical mean values with the largest radius that fits, 12 to 1 mm",
+        "V-SHARP: spherical mean values with the largest radius that fits",
         "10.1016/j.neuroimage.2010.11.088",
         inputs=_VOXELS,
         parameters=(

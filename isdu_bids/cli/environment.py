@@ -54,7 +54,7 @@ def _writable_numba_cache(folder: Path) -> Path:
     numba compiles anew, ten seconds long, where it cannot write to its cache.
     """
     given = os.environ.get("NUMBA_CACHE_DIR")
-    if given is None:
+    if not given:
         return folder
     if not Path(given).is_dir() or os.access(given, os.W_OK):
         return Path(given)

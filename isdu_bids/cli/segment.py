@@ -75,7 +75,7 @@ def run_segmentation(options: argparse.Namespace) -> Path:
     parameters = NETWORKS[choice.name].located(choice.parameters)
     loaded = NETWORKS[choice.name](**parameters)
     where = choice.parameters.get("weights")
-    judge = loaded.judge
+    score_net = loaded.score_net
     parcellation = None
     if options.parcellation:
         parcellation = load_parcellation(Path(where) if where else None)
@@ -84,7 +84,7 @@ def run_segmentation(options: argparse.Namespace) -> Path:
         image.affine,
         network=loaded.network,
         parcellation=parcellation.network if parcellation else None,
-        judge=load_scores(judge) if judge else None,
+        score_net=load_scores(score_net) if score_net else None,
         flip=options.flip,
         device=options.device,
     )
@@ -99,7 +99,7 @@ def run_segmentation(options: argparse.Namespace) -> Path:
         "WeightsSHA256": loaded.sha256,
         "OfficialWeights": loaded.official,
         "ParcellationWeightsSHA256": parcellation.sha256 if parcellation else None,
-        "ScoresWeightsSHA256": file_sha256(judge) if judge and result.scores else None,
+        "ScoresWeightsSHA256": file_sha256(score_net) if score_net and result.scores else None,
         "Device": result.device,
         **_findings(result, loaded.flags),
         "Sources": [str(options.image)],

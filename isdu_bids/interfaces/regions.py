@@ -83,7 +83,7 @@ class SegmentMagnitude(Step):
             combined,
             magnitude.affine,
             network=chosen.network,
-            judge=load_scores(chosen.judge) if chosen.judge else None,
+            score_net=load_scores(chosen.score_net) if chosen.score_net else None,
             device=self.inputs.device,
         )
         self._save(runtime, magnitude.affine, labels=result.labels, posterior=result.posterior)
@@ -94,7 +94,7 @@ class SegmentMagnitude(Step):
             "scores": result.scores,
         }
         write_json(Path(self._results["volumes"]), volumes)
-        judged = {"segmentation_scores_sha256": self.inputs.checksums.get("judge")}
+        scored = {"segmentation_scores_sha256": self.inputs.checksums.get("score_net")}
         self._note(
             runtime,
             [(f"Regions were labelled on the magnitude by {chosen.description}", method.reference)],
@@ -104,7 +104,7 @@ class SegmentMagnitude(Step):
             segmentation_sha256=chosen.sha256,
             segmentation_official=chosen.official,
             segmentation_device=result.device,
-            **(judged if result.scores else {}),
+            **(scored if result.scores else {}),
         )
 
 

@@ -23,7 +23,7 @@ from isdu_bids.segmentation.synthseg import RobustSynthSeg
 
 SMALL_FILE = WEIGHTS_FOLDER / "regions_small.safetensors"
 ROBUST_FILE = "synthseg_robust_2.0.h5"
-_PARCELLATION_FILE, _JUDGE_FILE = "synthseg_parc_2.0.h5", "synthseg_qc_2.0.h5"
+_PARCELLATION_FILE, _SCORE_NET_FILE = "synthseg_parc_2.0.h5", "synthseg_qc_2.0.h5"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Chosen:
         network.
     description
         What completes "labelled by ..." in a methods section.
-    judge
+    score_net
         File of the network that scores its labels.
     """
 
@@ -50,7 +50,7 @@ class Chosen:
     sha256: str
     official: bool | None
     description: str
-    judge: Path | None = None
+    score_net: Path | None = None
 
     @property
     def flags(self) -> list[str]:
@@ -74,7 +74,7 @@ def official_if_found(weights: str | Path | None) -> str:
     return "robust" if "robust" in path.name else "synthseg"
 
 
-def locate_synthseg(*, weights: str | Path | None, judge: str | Path | None) -> dict[str, Any]:
+def locate_synthseg(*, weights: str | Path | None, score_net: str | Path | None) -> dict[str, Any]:
     """Find the file of SynthSeg's network: the one given, in the folder given, or FreeSurfer's.
 
     Raises
@@ -84,12 +84,12 @@ def locate_synthseg(*, weights: str | Path | None, judge: str | Path | None) -> 
     DataError
         If ``weights`` are given and there are none.
     """
-    return _located("synthseg", weights, DEFAULT_FILE, judge)
+    return _located("synthseg", weights, DEFAULT_FILE, score_net)
 
 
-def locate_robust(*, weights: str | Path | None, judge: str | Path | None) -> dict[str, Any]:
+def locate_robust(*, weights: str | Path | None, score_net: str | Path | None) -> dict[str, Any]:
     """Find the file of the robust variant, as `locate_synthseg`."""
-    return _located("robust", weights, ROBUST_FILE, judge)
+    return _located("robust", weights, ROBUST_FILE, score_net)
 
 
 def locate_small(*, weights: str | Path | None) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def locate_small(*, weights: str | Path | None) -> dict[str, Any]:
     return {"weights": _path(weights) or SMALL_FILE}
 
 
-def load_official(weights: str | Path, judge: str | Path | None) -> Chosen:
+def load_official(weights: str | Path, score_net: str | Path | None) -> Chosen:
     """Load SynthSeg from a Keras file.
 
     Raises
@@ -105,12 +105,12 @@ def load_official(weights: str | Path, judge: str | Path | None) -> Chosen:
     DataError
         If the file is damaged or holds another network.
     """
-    return _synthseg(Path(weights), _path(judge), robust=False)
+    return _synthseg(Path(weights), _path(score_net), robust=False)
 
 
-def load_robust(weights: str | Path, judge: str | Path | None) -> Chosen:
+def load_robust(weights: str | Path, score_net: str | Path | None) -> Chosen:
     """Load the robust variant, as `load_official`."""
-    return _synthseg(Path(weights), _path(judge), robust=True)
+    return _synthseg(Path(weights), _path(score_net), robust=True)
 
 
 def load_small(weights: str | Path) -> Chosen:
@@ -123,7 +123,7 @@ def load_small(weights: str | Path) -> Chosen:
     return Chosen(network, path.stem, file_sha256(path), None, description)
 
 
-def _synthseg(path: Path, judge: Path | None, *, robust: bool) -> Chosen:
+def _synthseg(path: Path, score_net: Path | None, *, robust: bool) -> Chosen:
     weights = load_synthseg(path)
     is_robust = isinstance(weights.network, RobustSynthSeg)
     if weights.network.labels == PARC_LABELS or robust != is_robust:
@@ -136,14 +136,14 @@ def _synthseg(path: Path, judge: Path | None, *, robust: bool) -> Chosen:
     origin = weights.name if weights.official else f"{weights.name}, not an official file"
     description = f"{variant} ({origin})"
     network, name = weights.network, weights.name
-    return Chosen(network, name, weights.sha256, weights.official, description, judge)
+    return Chosen(network, name, weights.sha256, weights.official, description, score_net)
 
 
 def _located(
-    name: str, weights: str | Path | None, file: str, judge: str | Path | None
+    name: str, weights: str | Path | None, file: str, score_net: str | Path | None
 ) -> dict[str, Any]:
     network = _found(name, weights, file)
-    return {"weights": network, "judge": _path(judge) or judge_file(network)}
+    return {"weights": network, "score_net": _path(score_net) or score_net_file(network)}
 
 
 def _found(name: str, weights: str | Path | None, file: str) -> Path:
@@ -161,9 +161,9 @@ def _path(where: str | Path | None) -> Path | None:
     return None if where is None else Path(where)
 
 
-def judge_file(network: Path) -> Path | None:
+def score_net_file(network: Path) -> Path | None:
     """File of the network that scores segmentations, beside SynthSeg's; None if it is not there."""
-    path = network.with_name(_JUDGE_FILE)
+    path = network.with_name(_SCORE_NET_FILE)
     return path if path.is_file() else None
 
 

@@ -174,7 +174,7 @@ def _scored() -> dict[str, tuple[int, ...]]:
     }
 
 
-#: What SynthSeg's judge scores, in the order of its channels. Caudate, accumbens and ventral DC
+#: What SynthSeg scores, in the order of its channels. Caudate, accumbens and ventral DC
 #: count as white matter.
 SCORED: dict[str, tuple[int, ...]] = _scored()
 

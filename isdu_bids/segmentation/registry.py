@@ -12,8 +12,11 @@ _WEIGHTS = Parameter(
     option="--synthseg-weights",
 )
 
-_JUDGE = Parameter(
-    "judge", None, "file of the network that scores the labels; none: beside the weights", kind=str
+_SCORE_NET = Parameter(
+    "score_net",
+    None,
+    "file of the network that scores the labels; none: beside the weights",
+    kind=str,
 )
 
 SEGMENTATION = Registry(
@@ -23,7 +26,7 @@ SEGMENTATION = Registry(
         "isdu_bids.segmentation.choose:load_official",
         "SynthSeg, with FreeSurfer's weights",
         "10.1016/j.media.2023.102789",
-        parameters=(_WEIGHTS, _JUDGE),
+        parameters=(_WEIGHTS, _SCORE_NET),
         locate="isdu_bids.segmentation.choose:locate_synthseg",
     ),
     Method(
@@ -31,7 +34,7 @@ SEGMENTATION = Registry(
         "isdu_bids.segmentation.choose:load_robust",
         "its robust variant, with FreeSurfer's weights",
         "10.1073/pnas.2216399120",
-        parameters=(_WEIGHTS, _JUDGE),
+        parameters=(_WEIGHTS, _SCORE_NET),
         locate="isdu_bids.segmentation.choose:locate_robust",
     ),
     Method(

@@ -1,4 +1,4 @@
-"""SynthSeg's own judge: a network that predicts Dice scores from the labels, without the image.
+"""SynthSeg's quality scores: a network predicts Dice scores from the labels, without the image.
 
 Written from its published description (Billot et al. 2023, doi:10.1073/pnas.2216399120).
 """

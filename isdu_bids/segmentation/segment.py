@@ -59,7 +59,7 @@ class Segmentation:
     device
         Which computed it, in words.
     scores
-        Dice scores that SynthSeg's judge expects, by the names of
+        Dice scores that SynthSeg's own network predicts, by the names of
         `isdu_bids.segmentation.labels.SCORED`; empty without it.
     """
 
@@ -79,7 +79,7 @@ def segment(
     *,
     network: SegmentationNetwork,
     parcellation: SynthSeg | None = None,
-    judge: ScoreNet | None = None,
+    score_net: ScoreNet | None = None,
     flip: bool = True,
     device: str = "cpu",
     smallest: int = SMALLEST_VOXELS,
@@ -97,7 +97,7 @@ def segment(
         With logits per label, as `isdu_bids.segmentation.synthseg.SynthSeg`.
     parcellation
         SynthSeg's network that divides the cortex.
-    judge
+    score_net
         SynthSeg's network that scores segmentations; it knows the labels of version 2.0 only, and
         gives no scores to others.
     flip
@@ -117,7 +117,7 @@ def segment(
     shape = "x".join(map(str, conformed.image.shape))
     logger.info("segmenting %s voxels; on a CPU this takes minutes", shape)
     result, used = run_on(
-        device, lambda where: _segment(conformed, network, parcellation, judge, flip, where)
+        device, lambda where: _segment(conformed, network, parcellation, score_net, flip, where)
     )
     return replace(result, device=used)
 
@@ -127,7 +127,7 @@ def _segment(
     conformed: Conformed,
     network: SegmentationNetwork,
     parcellation: SynthSeg | None,
-    judge: ScoreNet | None,
+    score_net: ScoreNet | None,
     flip: bool,
     where: torch.device,
 ) -> Segmentation:
@@ -146,8 +146,8 @@ def _segment(
         smoothed(posteriors)
     scores = {}
     is_synthseg_2 = network.labels == SYNTHSEG_LABELS and not isinstance(network, RegionNet)
-    if judge is not None and is_synthseg_2:
-        scores = predicted_scores(judge.to(where), posteriors.argmax(0))
+    if score_net is not None and is_synthseg_2:
+        scores = predicted_scores(score_net.to(where), posteriors.argmax(0))
     posteriors = cleaned(posteriors, network.labels, conformed.inner, topological=not robust)
     volumes = _volumes_mm3(posteriors, network.labels, conformed)
     intracranial_mm3 = sum(volumes.values()) if CSF in network.labels else math.nan

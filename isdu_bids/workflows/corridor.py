@@ -113,7 +113,8 @@ class Corridor:
     def method(self, registry: Registry, choice: Choice) -> dict[str, Any]:
         """Say what a step needs to run a method: `isdu_bids.interfaces.base.MethodInput`."""
         parameters = registry[choice.name].located(choice.parameters)
-        plain = {k: str(v) if isinstance(v, Path) else v for k, v in parameters.items()}
+        # steps run in folders of their own
+        plain = {k: str(v.absolute()) if isinstance(v, Path) else v for k, v in parameters.items()}
         return {"method": choice.name, "parameters": plain, "checksums": checksums(parameters)}
 
     def _facts(self) -> dict[str, Any]:

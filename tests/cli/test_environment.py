@@ -31,7 +31,9 @@ def numba_cache(work_dir: Path) -> Path:
     return Path(os.environ["NUMBA_CACHE_DIR"])
 
 
-def test_cache_lies_in_the_work_folder(tmp_path):
+@pytest.mark.parametrize("named", [{}, {"NUMBA_CACHE_DIR": ""}])
+def test_cache_lies_in_the_work_folder(tmp_path, named):
+    os.environ.update(named)
     assert numba_cache(tmp_path).is_relative_to(tmp_path)
 
 

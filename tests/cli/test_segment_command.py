@@ -124,14 +124,14 @@ def test_the_parcellation_lies_beside_the_other_weights(small_file, freesurfer):
         load_parcellation()
 
 
-def test_the_judge_lies_beside_the_network(small_file, freesurfer):
-    assert load_network("auto").judge is None
-    judge = freesurfer / "synthseg_qc_2.0.h5"
-    judge.symlink_to(KERAS / "synthseg_qc_tiny.h5")
+def test_the_score_net_lies_beside_the_network(small_file, freesurfer):
+    assert load_network("auto").score_net is None
+    score_net = freesurfer / "synthseg_qc_2.0.h5"
+    score_net.symlink_to(KERAS / "synthseg_qc_tiny.h5")
     for name in ("auto", "synthseg", "robust"):
-        assert load_network(name).judge == judge
+        assert load_network(name).score_net == score_net
     assert located("none") is None
-    assert load_network("small").judge is None
+    assert load_network("small").score_net is None
 
 
 def test_packaged_networks_are_as_recorded():
@@ -186,24 +186,24 @@ def test_labels_names_and_sidecar(scan, small_file, capsys):
 
 
 def test_scores_are_told_and_remarked(scan, freesurfer, monkeypatch):
-    judge = freesurfer / "synthseg_qc_2.0.h5"
-    judge.symlink_to(KERAS / "synthseg_qc_tiny.h5")
+    score_net = freesurfer / "synthseg_qc_2.0.h5"
+    score_net.symlink_to(KERAS / "synthseg_qc_tiny.h5")
     loaded = []
 
-    class Judge(torch.nn.Module):
+    class Scorer(torch.nn.Module):
         def forward(self, one_hot):
             return torch.tensor([[0.5, 0.9, -1, 2, 0.66, 0.64, 0.7, 0.8, 0.7]])
 
     def load(path):
         loaded.append(path)
-        return Judge()
+        return Scorer()
 
     monkeypatch.setattr(command, "load_scores", load)
     assert run_segment(scan) == 0
-    assert loaded == [judge]
+    assert loaded == [score_net]
     sidecar = json.loads((scan / "out" / "dseg.json").read_text())
     assert list(sidecar["Scores"].values()) == [0.9, 0, 1, 0.66, 0.64, 0.7, 0.8, 0.7]
-    assert sidecar["ScoresWeightsSHA256"] == file_sha256(judge)
+    assert sidecar["ScoresWeightsSHA256"] == file_sha256(score_net)
     (message,) = [flag["message"] for flag in sidecar["Flags"] if flag["name"] == "region_score"]
     assert "grey matter 0.00, brain stem 0.64;" in message
 

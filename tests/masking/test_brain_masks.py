@@ -80,7 +80,7 @@ def test_quality_mask_is_one_solid_piece(coarse):
 
 @pytest.mark.parametrize("name", ["quality", "combined"])
 def test_quality_is_asked_for(coarse, name):
-    with pytest.raises(DataError, match="needs the quality"):
+    with pytest.raises(DataError, match="needs quality"):
         MASKS[name].run({"magnitude": coarse[0], "voxel_size_mm": (3.0, 3.0, 3.0)})
 
 

@@ -95,10 +95,10 @@ def test_unreliable_rim_is_dropped(scan, network):
 
 
 def test_what_is_missing_is_asked_for(scan, network):
-    with pytest.raises(UsageError, match="affine"):
-        run(*scan, None)
-    with pytest.raises(DataError, match="quality"):
-        run(scan[0], None, UPRIGHT)
+    given = {"magnitude": scan[0], "quality": scan[1], "voxel_size_mm": SIZE, "affine": UPRIGHT}
+    for name in ("affine", "quality"):
+        with pytest.raises(DataError, match=f"needs {name}"):
+            MASKS["deepbet"].run({**given, name: None})
 
 
 def test_no_brain_is_an_error(scan, network):

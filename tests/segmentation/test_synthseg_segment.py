@@ -50,31 +50,31 @@ class Anything(torch.nn.Module):
         return 20 * self.convolution(image)
 
 
-class Judge(torch.nn.Module):
+class Scorer(torch.nn.Module):
     """Share of the box that each group fills."""
 
     def forward(self, one_hot):
         return one_hot.float().mean((2, 3, 4))
 
 
-def test_the_judge_sees_what_the_network_says_before_it_is_cleaned():
+def test_the_score_net_sees_what_the_network_says_before_it_is_cleaned():
     image = torch.rand(20, 20, 20, generator=torch.Generator().manual_seed(1)).numpy()
     network = Anything()
     result = segment(
-        image, np.eye(4), network=network, judge=Judge(), flip=False, device="cpu", smallest=32
+        image, np.eye(4), network=network, score_net=Scorer(), flip=False, device="cpu", smallest=32
     )
     conformed = conform(image, np.eye(4), 32).image[None, None]
     channels = smoothed(network(conformed)[0].softmax(0)).argmax(0)
-    assert result.scores == predicted_scores(Judge(), channels)
+    assert result.scores == predicted_scores(Scorer(), channels)
     assert np.count_nonzero(list(result.scores.values())) > 4
     plain = segment(image, np.eye(4), network=network, flip=False, device="cpu", smallest=32)
     assert plain.scores == {}
     np.testing.assert_array_equal(plain.labels, result.labels)
 
 
-def test_the_judge_knows_one_set_of_labels():
+def test_the_score_net_knows_one_set_of_labels():
     image = np.random.default_rng(0).random((20, 20, 20))
-    assert segment(image, np.eye(4), network=Bright(), judge=Judge(), smallest=32).scores == {}
+    assert segment(image, np.eye(4), network=Bright(), score_net=Scorer(), smallest=32).scores == {}
 
 
 class HalfSpace(torch.nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import nibabel as nib
@@ -109,6 +110,17 @@ def test_weights_that_change_in_place_count_as_new(scan, tmp_path):
     method = wired(scan).get_node("inversion").inputs
     assert Path(method.parameters["weights"]).is_absolute()
     assert list(method.checksums) == ["weights"]
+
+
+@pytest.mark.parametrize("given", [".", "synthstrip.1.pt"])
+def test_weights_given_relative_to_the_call_are_found_by_the_step(
+    scan, tmp_path, monkeypatch, given
+):
+    (tmp_path / "synthstrip.1.pt").write_text("random")
+    monkeypatch.chdir(tmp_path)
+    step = wired(scan, "--mask", "synthstrip", "--synthstrip-weights", given).get_node("mask")
+    assert step.inputs.parameters["weights"] == str(tmp_path / "synthstrip.1.pt")
+    assert step.inputs.checksums["weights"] == sha256(b"random").hexdigest()
 
 
 @pytest.fixture
