@@ -1,14 +1,11 @@
 """``isdu-bids BIDS OUT group`` as a user calls it."""
 
-import sys
 from pathlib import Path
 
+import cohort
 import pytest
 
 from isdu_bids.cli import app
-
-sys.path.append(str(Path(__file__).parents[1] / "group"))
-import cohort
 
 
 @pytest.fixture
