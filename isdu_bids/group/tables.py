@@ -41,6 +41,7 @@ FACTS = (
 METHODS: Mapping[str, str] = {
     "software_version": "Version of isdu-bids",
     "field_strength_t": "Field strength (T)",
+    "pipeline": "Section of the methods text",
     **{name: name.replace("_", " ").capitalize() for name in FACTS},
 }
 _UNITS = {
@@ -131,12 +132,15 @@ def _quality_row(scan: Scan) -> dict[str, Any]:
         "field_strength_t": record.field_strength_t,
         "software_version": record.software_version,
     }
-    row |= {name: _text(record.facts[name]) for name in FACTS if name in record.facts}
+    row |= {"pipeline": record.pipeline}
+    row |= {name: _choice(record.facts, name) for name in FACTS if name in record.facts}
     return row | dict(record.measures)
 
 
-def _text(fact: Any) -> str:
-    return fact if isinstance(fact, str) else str(fact)
+def _choice(facts: Mapping[str, Any], name: str) -> str:
+    """Choice with its parameters, as the command line takes it."""
+    parameters = facts.get(f"{name}_parameters", {})
+    return ":".join([str(facts[name]), *(f"{key}={value}" for key, value in parameters.items())])
 
 
 def _is_usable(record: ScanRecord) -> bool:
@@ -189,7 +193,10 @@ def describe_quality(table: pd.DataFrame) -> Dictionary:
         "flags": {"Description": "Short names of errors and warnings, worst first"},
         "field_strength_t": {"Description": "Strength of the main field", "Units": "T"},
         "software_version": {"Description": "Version of isdu-bids that processed the scan"},
-        **{name: {"Description": f"Choice made for the step '{name}'"} for name in FACTS},
+        "pipeline": {"Description": "Name of its section in logs/CITATION.md, if it has several"},
+        **{
+            name: {"Description": f"Choice of the step '{name}', with parameters"} for name in FACTS
+        },
     }
     known |= _describe_scan()
     return {str(name): known.get(name) or _describe_measure(str(name)) for name in table.columns}

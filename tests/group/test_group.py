@@ -246,14 +246,14 @@ def test_acquisitions_are_never_put_together(tmp_path):
 
 
 def test_scans_that_were_processed_differently_are_told(tmp_path):
-    for i, method in enumerate(("tkd", "isdu")):
-        facts = cohort.FACTS | {"inversion": method}
+    for i, threshold in enumerate((0.1, 0.2)):
+        facts = cohort.FACTS | {"inversion_parameters": {"threshold": threshold}}
         cohort.write_scan(tmp_path, cohort.record(f"sub-0{i}", {}, facts=facts))
     write_group(tmp_path, tmp_path / "raw")
     page = (tmp_path / "group.html").read_text()
     assert "Scans were not processed alike" in page
     assert "Inversion differs" in page
-    assert "isdu (1 scan); tkd (1 scan)" in page
+    assert "tkd:threshold=0.1 (1 scan); tkd:threshold=0.2 (1 scan)" in page
 
 
 def test_scans_without_regions_have_a_page(tmp_path):
