@@ -278,6 +278,7 @@ def test_an_empty_folder_and_a_bad_table_are_refused(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_five_thousand_scans_take_less_than_a_minute_and_a_gigabyte(tmp_path: Path):
     out, raw = tmp_path / "out", tmp_path / "raw"
     cohort.write_cohort(out, raw, 5000, flags_of=flags_of)
