@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from isdu_bids import __version__, images
 from isdu_bids.cli.arguments import Parser, add_method, chosen, device_name
 from isdu_bids.errors import DataError
@@ -12,7 +15,7 @@ from isdu_bids.files import beside, write_json
 from isdu_bids.geometry import b0_direction, voxel_size_mm
 from isdu_bids.inversion.invert import invert
 from isdu_bids.inversion.registry import INVERSION, VOLUMES
-from isdu_bids.units import FIELD_UNITS
+from isdu_bids.units import FIELD_UNITS, units_per_ppm
 
 #: Volumes that some method takes beside the field and its mask, each an option.
 _FURTHER = [
@@ -40,8 +43,15 @@ def add_arguments(parser: Parser) -> None:
     )
     add_method(parser, "--method", INVERSION)
     for name in _FURTHER:
-        option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, type=Path, metavar="NIFTI", help="for methods that take it")
+        option = name.removesuffix("_ppm").removesuffix("_per_s").replace("_", "-")
+        unit = {"_ppm": "ppm", "_per_s": "1/s"}.get(name[len(option) :], "any unit")
+        parser.add_argument(
+            f"--{option}",
+            dest=name,
+            type=Path,
+            metavar="NIFTI",
+            help=f"for methods that take it ({unit})",
+        )
     parser.add_argument("--device", type=device_name, default="auto")
 
 
@@ -69,7 +79,11 @@ def run_inversion(options: argparse.Namespace) -> Path:
         "voxel_size_mm": voxel_size_mm(field.affine),
         "b0_direction": tuple(options.b0_direction or b0_direction(field.affine)),
     }
-    ready = method.prepared(method.located(choice.parameters), geometry)
+    volumes = {name: images.load_volume(path).data for name, path in further.items()}
+    scale = units_per_ppm(options.unit, options.field_strength, options.echo_time)
+    seen = {"field_ppm": field.data / scale, "mask": mask.data > 0, **volumes}
+    tensors = {name: torch.from_numpy(np.asarray(volume)) for name, volume in seen.items()}
+    ready = method.prepared(method.located(choice.parameters), {**tensors, **geometry})
     chi = invert(
         field.data,
         mask.data > 0,
@@ -78,7 +92,7 @@ def run_inversion(options: argparse.Namespace) -> Path:
         unit=options.unit,
         field_strength_t=options.field_strength,
         echo_time_s=options.echo_time,
-        volumes={name: images.load_volume(path).data for name, path in further.items()},
+        volumes=volumes,
         device=options.device,
         **ready.parameters,
     )

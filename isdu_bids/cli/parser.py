@@ -168,7 +168,7 @@ def build_parser() -> Parser:
         "--mem-mb",
         "--mem_mb",
         dest="memory_gb",
-        type=_memory_gb,
+        type=memory_gb,
         metavar="MB|nG",
         help="memory limit: MB, or with suffix K, M, G, T",
     )
@@ -285,7 +285,8 @@ def _word(name: str, value: object) -> str:
     return f"{value}G" if name == "memory_gb" else str(value)
 
 
-def _memory_gb(text: str) -> float:
+def memory_gb(text: str) -> float:
+    """Read a size of memory: MB, or with a suffix."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip(), re.IGNORECASE)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no memory size, e.g. 8000 (MB) or 8G")

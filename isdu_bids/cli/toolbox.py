@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "compare maps of several methods with the truth",
     "methods": "list the methods of isdu-bids and their parameters",
     "train": "train a network on label maps of heads",
+    "cluster": "submit a dataset as one job array, follow it, submit again what failed",
     "weights": "list, add and verify weights of the network",
 }
 

@@ -53,17 +53,18 @@ class InvertField(Step):
     def _run_interface(self, runtime: Any) -> Any:
         inputs, method = self.inputs, INVERSION[self.inputs.method]
         affine = images.load_volume(inputs.mask).affine
-        volumes = {name: self._volume(name) for name in method.takes(VOLUMES)}
+        given = (name for name in method.takes(VOLUMES) if isdefined(getattr(inputs, name)))
+        volumes = {name: torch.from_numpy(self._volume(name)) for name in given}
         scalars = {
             "voxel_size_mm": voxel_size_mm(affine),
             "b0_direction": inputs.b0_direction,
             "field_strength_t": inputs.field_strength_t,
             "echo_times_s": inputs.echo_times_s,
         }
-        ready = method.prepared(inputs.parameters, scalars)
+        ready = method.prepared(inputs.parameters, {**volumes, **scalars})
 
         def tensors(device: torch.device) -> dict[str, torch.Tensor]:
-            return {name: torch.from_numpy(v).to(device) for name, v in volumes.items()}
+            return {name: volume.to(device) for name, volume in volumes.items()}
 
         def invert(device: torch.device) -> torch.Tensor:
             chi: torch.Tensor = method.run({**tensors(device), **scalars}, **ready.parameters)

@@ -99,11 +99,12 @@ def invert(
         "field_strength_t": field_strength_t,
         "echo_times_s": None if echo_time_s is None else (echo_time_s,),
     }
-    ready = chosen.prepared({**choice.parameters, **parameters}, scalars)
+    tensors = {name: torch.from_numpy(array) for name, array in wanted.items()}
+    ready = chosen.prepared({**choice.parameters, **parameters}, {**tensors, **scalars})
 
     def compute(device: torch.device) -> torch.Tensor:
-        tensors = {name: torch.from_numpy(array).to(device) for name, array in wanted.items()}
-        chi: torch.Tensor = chosen.run({**tensors, **scalars}, **ready.parameters)
+        moved = {name: tensor.to(device) for name, tensor in tensors.items()}
+        chi: torch.Tensor = chosen.run({**moved, **scalars}, **ready.parameters)
         return chi.cpu()
 
     chi = run_on(device, compute)[0].numpy()

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from isdu_bids.errors import DataError, UsageError
+from isdu_bids.networks import noise
 from isdu_bids.networks.forms import Pyramid, inference_form
 from isdu_bids.networks.grids import isotropic_grid
 from isdu_bids.networks.registry import GRIDS, PRECISIONS
@@ -41,6 +42,7 @@ def isdu(
     field_sd_ppm: torch.Tensor | float | None = None,
     weights: str | Path | Weights,
     weights_iterations: int | None,
+    model_error_ppm: float | None,
     grid: str,
     precision: str,
     crop: bool,
@@ -54,12 +56,15 @@ def isdu(
     voxel_size_mm, b0_direction
         Geometry in voxel axes.
     field_sd_ppm
-        Standard deviation of the field, a map or one number; needed by networks with noise input,
-        and without effect on others.
+        Standard deviation of the field by phase noise, a map or one number; for networks with noise
+        input, without effect on others.
     weights
         Loaded weights, a packaged name or a path.
     weights_iterations
         K, where a file does not store it.
+    model_error_ppm
+        Error of the field that ``field_sd_ppm`` does not hold, for networks with noise input; by
+        default `isdu_bids.networks.noise.model_error_ppm` finds it. 0 for simulated fields.
     grid
         ``native``; ``resampled`` to isotropic voxels of the finest edge; ``aligned``: also turned
         so that B0 is along the last axis; ``auto`` as `auto_grid` says.
@@ -80,7 +85,7 @@ def isdu(
     DataError
         If the field is not finite inside the mask.
     UsageError
-        For an unknown grid or precision, or a network that needs ``field_sd_ppm``.
+        For an unknown grid or precision.
     """
     loaded = (
         weights
@@ -88,16 +93,16 @@ def isdu(
         else cached_weights(str(weights), weights_iterations)
     )
     check_finite(field_ppm, mask)
-    if loaded.network.architecture.noise_input and field_sd_ppm is None:
-        raise UsageError(
-            f"weights {loaded.name} need the field's standard deviation; give it (--field-sd)"
-        )
     slabs = _slabs(precision, crop, field_ppm.device)
     grid = chosen_grid(grid, loaded, voxel_size_mm, b0_direction)
     mask = mask.bool()
     field = torch.where(mask, field_ppm.float(), 0.0)
-    sd = torch.as_tensor(0.0 if field_sd_ppm is None else field_sd_ppm, device=field.device)
-    scan = _Scan(field, mask, sd.float().expand_as(field), voxel_size_mm, b0_direction)
+    if model_error_ppm is None and loaded.network.architecture.noise_input:
+        geometry = {"voxel_size_mm": voxel_size_mm, "b0_direction": b0_direction}
+        sd_map = field_sd_ppm if isinstance(field_sd_ppm, torch.Tensor) else None
+        model_error_ppm = noise.model_error_ppm(field, mask, sd_map, **geometry)
+    sd = noise.total_sd_ppm(field, field_sd_ppm, model_error_ppm or 0.0)
+    scan = _Scan(field, mask, sd, voxel_size_mm, b0_direction)
     # networks have mostly seen B0 near the last axis, and changing axes costs nothing
     steepest = int(np.argmax(np.abs(b0_direction)))
     turned = scan.with_last_axis(steepest)
@@ -149,8 +154,16 @@ def prepare_isdu(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> Pr
         "weights_iterations": weights.network.architecture.iterations,
         "grid": grid,
     }
+    decided = {"weights": weights, "grid": grid}
+    if weights.network.architecture.noise_input and "field_ppm" in inputs:
+        error = parameters["model_error_ppm"]
+        if error is None:
+            names = ("field_ppm", "mask", "field_sd_ppm", "voxel_size_mm", "b0_direction")
+            given = {name: inputs[name] for name in names if name in inputs}
+            error = noise.model_error_ppm(**given)
+        decided["model_error_ppm"] = error
     flags = () if grid == "native" else ("other_grid_for_weights",)
-    return Prepared({**parameters, "weights": weights, "grid": grid}, facts, flags)
+    return Prepared({**parameters, **decided}, facts, flags)
 
 
 def chosen_grid(

@@ -36,6 +36,16 @@ ISDU = Method(
             option="--weights-iterations",
         ),
         Parameter(
+            "model_error_ppm",
+            None,
+            "error of the field beside its phase noise, for networks that see the noise; by "
+            "default what the zero cone shows, 0 for simulated fields",
+            "ppm",
+            kind=float,
+            minimum=0,
+            option="--model-error",
+        ),
+        Parameter(
             "grid",
             "auto",
             "grid that the network runs on; auto: what suits its weights",

@@ -171,7 +171,7 @@ class Inversion(Task[torch.nn.Module, Batch]):
             ]
         return [self._batch([patch]) for patch in patches]
 
-    def loss_of(self, network: torch.nn.Module, batch: Batch, step: int) -> torch.Tensor:
+    def loss_of(self, network: torch.nn.Module, batch: Batch, _: int) -> torch.Tensor:
         """Error of what the network makes of the fields."""
         with self.autocast(batch.field_ppm.device):
             chi = batch.inverted_by(network).float()

@@ -42,8 +42,8 @@ class RandomSamples(Generic[Sample]):
     ) -> None:
         self.draw, self.heads, self.batch_size = draw, heads, batch_size
 
-    def __call__(self, step: int, generator: torch.Generator) -> list[Sample]:
-        """Draw one batch; ``step`` does not matter."""
+    def __call__(self, _: int, generator: torch.Generator) -> list[Sample]:
+        """Draw one batch; the step does not matter."""
         picks = torch.randint(
             len(self.heads), (self.batch_size,), generator=generator, device=generator.device
         )
@@ -123,7 +123,7 @@ class EpochsOfPatches:
         )
         return order[place * self.batch_size : (place + 1) * self.batch_size].tolist()
 
-    def __call__(self, step: int, generator: torch.Generator) -> list[Patch]:
+    def __call__(self, step: int, _: torch.Generator) -> list[Patch]:
         """Patches of the batch at a step; processes share out the batches of an epoch."""
         turn = step * n_processes() + rank()
         return [self.patches[index] for index in self.indices(turn)]

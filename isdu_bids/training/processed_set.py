@@ -43,8 +43,8 @@ class ProcessedPatches:
     def __init__(self, files: Sequence[Path], size: int, batch_size: int) -> None:
         self.files, self.size, self.batch_size = files, size, batch_size
 
-    def __call__(self, step: int, generator: torch.Generator) -> list[Patch]:
-        """Draw one batch; ``step`` does not matter."""
+    def __call__(self, _: int, generator: torch.Generator) -> list[Patch]:
+        """Draw one batch; the step does not matter."""
         return [self._patch(generator) for _ in range(self.batch_size)]
 
     def _patch(self, generator: torch.Generator) -> Patch:

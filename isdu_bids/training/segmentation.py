@@ -55,7 +55,7 @@ class Segmentation(Task[RegionNet, Painted]):
             raise UsageError(f"[contrast] size must be multiples of {multiple} for these features")
 
     @classmethod
-    def sections(cls, content: dict[str, Any], origin: str) -> Mapping[str, type[Any]]:
+    def sections(cls, _content: dict[str, Any], _origin: str) -> Mapping[str, type[Any]]:
         """Painted images."""
         return {"contrast": ContrastSettings}
 
@@ -73,7 +73,7 @@ class Segmentation(Task[RegionNet, Painted]):
         return RegionNet(SYNTHSEG_LABELS, self.features)
 
     def training_batches(
-        self, heads: Sequence[torch.Tensor], scans: Path, device: str
+        self, heads: Sequence[torch.Tensor], _scans: Path, device: str
     ) -> Draw[Painted]:
         """Images of random heads."""
         paint = partial(draw_contrast, settings=self.contrast)
@@ -81,7 +81,7 @@ class Segmentation(Task[RegionNet, Painted]):
         return lambda step, generator: side_by_side(draw(step, generator))
 
     def validation_batches(
-        self, heads: Sequence[torch.Tensor], scans: Path, device: str
+        self, heads: Sequence[torch.Tensor], _scans: Path, device: str
     ) -> list[Painted]:
         """Images, one a batch."""
         generator = derived_generator(_VALIDATION_SEED, device=device)

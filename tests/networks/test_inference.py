@@ -72,26 +72,27 @@ def test_noise_aware_networks_see_the_same_noise_in_boxes_and_in_whole_volumes()
     with torch.inference_mode():
         volumes = (field[None, None], mask[None, None].float(), kernel)
         plain = net.network(*volumes, torch.full_like(field, sd)[None, None])[0, 0]
-    whole = ISDU(field, mask, weights=net, field_sd_ppm=sd, crop=False, **AXIAL)
+    told = {"weights": net, "field_sd_ppm": sd, "model_error_ppm": 0.0}
+    whole = ISDU(field, mask, crop=False, **told, **AXIAL)
     assert torch.allclose(whole, plain, atol=1e-7)
     wide_field, wide_mask = torch.zeros(50, 47, 61), torch.zeros(50, 47, 61, dtype=torch.bool)
     wide_field[9:31, 20:40, 30:54], wide_mask[9:31, 20:40, 30:54] = field, mask
-    chi = ISDU(field, mask, weights=net, field_sd_ppm=sd, **AXIAL)
-    wide = ISDU(wide_field, wide_mask, weights=net, field_sd_ppm=sd, **AXIAL)
+    chi = ISDU(field, mask, **told, **AXIAL)
+    wide = ISDU(wide_field, wide_mask, **told, **AXIAL)
     assert torch.allclose(wide[9:31, 20:40, 30:54], chi, atol=1e-7)
 
 
-def test_noise_matters_to_networks_that_see_it_and_is_asked_for():
+def test_noise_matters_to_networks_that_see_it():
     field, mask = scene()
     loaded = weights(**NOISE_AWARE)
     quiet, loud = (
-        ISDU(field, mask, weights=loaded, field_sd_ppm=sd, **AXIAL) for sd in (0.001, 0.01)
+        ISDU(field, mask, weights=loaded, field_sd_ppm=sd, model_error_ppm=0.0, **AXIAL)
+        for sd in (0.001, 0.01)
     )
     assert relative_difference(quiet, loud) > 0.05
-    as_map = ISDU(field, mask, weights=loaded, field_sd_ppm=torch.full_like(field, 0.001), **AXIAL)
+    sd_map = torch.full_like(field, 0.001)
+    as_map = ISDU(field, mask, weights=loaded, field_sd_ppm=sd_map, model_error_ppm=0.0, **AXIAL)
     assert torch.equal(quiet, as_map)
-    with pytest.raises(UsageError, match="--field-sd"):
-        ISDU(field, mask, weights=loaded, **AXIAL)
 
 
 def test_half_precision_is_close():

@@ -16,11 +16,11 @@ def test_a_small_gpu_gets_thinner_slabs(monkeypatch, caplog):
     planes_tried = []
     run = inference._run
 
-    def small_gpu(network, field, mask, kernel, slabs):
-        planes_tried.append(slabs.planes)
-        if slabs.planes > 16:
+    def small_gpu(*volumes_and_slabs):
+        planes_tried.append(volumes_and_slabs[-1].planes)
+        if planes_tried[-1] > 16:
             raise torch.cuda.OutOfMemoryError
-        return run(network, field, mask, kernel, slabs)
+        return run(*volumes_and_slabs)
 
     field, mask = scene()
     expected = ISDU(field, mask, weights=weights(), **AXIAL)
