@@ -78,7 +78,7 @@ def test_dataset_files(raw):
     assert description["DatasetLinks"] == {"raw": raw.as_uri()}
     assert description["Authors"][:2] == ["A. Author", "B. Author"]
     ignored = (out / ".bidsignore").read_text().splitlines()
-    assert len(ignored) == 5
+    assert len(ignored) == 6
     assert not any("/" in line for line in ignored)
     assert (out / "README.md").read_text().startswith("# ")
 
