@@ -27,6 +27,7 @@ from isdu_bids.evaluation.registry import FAMILIES
 from isdu_bids.evaluation.tables import SCORE_COLUMNS, method_by_metric, summarise, to_markdown
 from isdu_bids.images import load_labels
 from isdu_bids.inversion.registry import INVERSION
+from isdu_bids.inversion.result import Inverted
 from isdu_bids.networks.registry import PRECISIONS
 from isdu_bids.networks.weights import Weights, load_weights
 from isdu_bids.physics.dipole import forward_field
@@ -101,7 +102,7 @@ def inversions(weights: list[str], methods: list[str], precision: str) -> dict[s
         choice = INVERSION.parse(text)
         scan = {"field_ppm": case.field_ppm, "mask": case.mask, **GEOMETRY}
         scan |= {"total_field_ppm": case.field_ppm, "magnitude": case.mask.float()}
-        return INVERSION[choice.name].run(scan, **choice.parameters)
+        return Inverted.of(INVERSION[choice.name].run(scan, **choice.parameters)).chi_ppm
 
     chosen: dict[str, Inversion] = {}
     for given in weights:
