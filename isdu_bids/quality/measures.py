@@ -89,11 +89,7 @@ MEASURES = (
         Check("much_eroded", "warning", lambda v: 0 < v < 0.6,
               "the map covers only {:.0%} of the brain mask; cortex is missing"),
     )),
-    # The consensus asks for several echoes: without them the coil phase cannot be told from field.
-    Measure("n_echoes", lambda scan: float(len(scan.echo_times_s)), (
-        Check("single_echo", "info", lambda v: v == 1,
-              "a single echo: the phase offset of the coils is part of the field"),
-    )),
+    Measure("n_echoes", lambda scan: float(len(scan.echo_times_s))),
     Measure("first_echo_time_ms", lambda scan: 1e3 * scan.echo_times_s[0]),
     Measure("last_echo_time_ms", lambda scan: 1e3 * scan.echo_times_s[-1]),
     Measure("voxel_volume_mm3", lambda scan: 1e3 * scan.voxel_ml),
