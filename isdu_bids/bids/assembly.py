@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from textwrap import shorten
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,8 @@ def assemble(
         images do not share one grid.
     """
     for path in files:
+        if not path.is_file():  # a link to nowhere; a pipe, which would never end
+            raise DataError(f"{path} is no file; copy or download it again")
         check_folder(path, bids_dir)
     phase, magnitude, parts = _paired_parts(files)
     sidecars = {path: inherited_metadata(path, bids_dir) for path in phase + magnitude}
@@ -198,8 +200,8 @@ def _agreed(key: str, sidecars: Sidecars) -> Any:
     for path, value in having[1:]:
         if not _same(value, having[0][1]):
             raise DataError(
-                f"{key} is {shorten(repr(having[0][1]), 60)} for {having[0][0]} but "
-                f"{shorten(repr(value), 60)} for {path}; "
+                f"{key} is {brief(having[0][1])} for {having[0][0]} but "
+                f"{brief(value)} for {path}; "
                 "correct the JSON sidecars"
             )
     return having[0][1] if having else None
@@ -219,8 +221,7 @@ def _numbers(key: str, value: Any, path: Path) -> list[float]:
     except OverflowError:  # hundreds of digits
         numbers = []
     if not values or len(numbers) < len(values) or not np.isfinite(numbers).all():
-        shown = shorten(repr(value), 60)
-        raise DataError(f"{path}: {key} is {shown}; give a number in the JSON sidecar")
+        raise DataError(f"{path}: {key} is {brief(value)}; give a number in the JSON sidecar")
     return numbers
 
 

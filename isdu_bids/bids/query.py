@@ -272,7 +272,7 @@ def _is_text(path: Path) -> bool:
 
 
 def _shown(path: Path | str) -> str:
-    """Path with ``\\xe9`` in place of a byte that is not text, which any terminal and page takes."""
+    """Write out bytes that are no text by their numbers, for terminals and pages."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

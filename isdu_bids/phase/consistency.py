@@ -97,7 +97,7 @@ def check_echoes(
     signs = _best_signs(moments, echo_times_s)
     turned = np.outer(signs, signs) * moments
     left = unexplained(turned, echo_times_s)
-    if (exchanged := _exchanged(moments, echo_times_s)) and exchanged[0] <= left:
+    if (exchanged := _exchanged(moments, echo_times_s)) and exchanged[0] <= 1.1 * left:
         first, second = (names[k] for k in exchanged[1])
         raise DataError(
             f"{first} and {second}: the phase of each fits the EchoTime of the other; exchange "

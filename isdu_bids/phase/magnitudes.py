@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from isdu_bids.errors import DataError
-from isdu_bids.phase.scaling import jumps_by
 from isdu_bids.phase.wrapping import BoolArray, FloatArray
 
 #: Part of the bright voxels' magnitude that a voxel of the head exceeds.
@@ -50,22 +49,21 @@ def clean_magnitude(
     Raises
     ------
     DataError
-        If an echo is constant, negative, or wraps like a phase.
+        If an echo is constant or negative.
     """
     finite = np.isfinite(magnitude)
     flags = [] if finite.all() else ["magnitude_not_finite"]
     clean = np.where(finite, magnitude, 0)
     for echo, name in zip(clean, names, strict=True):
-        low, high = float(echo.min()), float(echo.max())
         signal = echo[echo != 0]
         if signal.size == 0 or signal.min() == signal.max():
             raise DataError(
                 f"{name}: the magnitude is constant where it is not 0; convert the scan again"
             )
-        if (echo < 0).mean() > _NEGATIVE or jumps_by(echo, high - low):
+        if (echo < 0).mean() > _NEGATIVE:
             raise DataError(
-                f"{name}: the magnitude has values of a phase ({low:.4g} to {high:.4g}); if "
-                "part-mag and part-phase are exchanged, rename the files"
+                f"{name}: the magnitude has negative values, to {echo.min():.4g}; if part-mag and "
+                "part-phase are exchanged, rename the files"
             )
         limit = _SPIKE * np.percentile(signal, _BRIGHT_PERCENTILE)
         for voxel in np.argwhere(echo > limit):

@@ -56,7 +56,7 @@ def test_names_and_compression(tmp_path, name, echo_label, extension):
     assert scan.datatype == "anat"
     assert scan.echo_times_s == ECHO_TIMES_S
     assert scan.field_strength_t == 3.0
-    assert scan.b0_direction is None
+    assert scan.flags == ()
     assert scan.phase_units == "rad"
     assert scan.manufacturer == "Skeleton"
     assert scan.mask_file is None
@@ -144,12 +144,6 @@ def test_all_metadata_at_the_root(tmp_path):
 def test_field_strength(tmp_path, fields, expected_t):
     make_dataset(tmp_path, {"sub-01": {"metadata": fields}})
     assert only(tmp_path).field_strength_t == pytest.approx(expected_t, rel=1e-5)
-
-
-def test_b0_direction_override_is_a_unit_vector(tmp_path):
-    metadata = {"MagneticFieldStrength": 3, "B0_dir": [0, 3, 4]}
-    make_dataset(tmp_path, {"sub-01": {"metadata": metadata}})
-    assert only(tmp_path).b0_direction == pytest.approx((0, 0.6, 0.8))
 
 
 def test_missing_units_are_left_open(tmp_path):
@@ -539,8 +533,6 @@ BAD_INPUT = [
         r"ImagingFrequency: 1",
         marks=fault("frequency in Hz"),
     ),
-    pytest.param(edit("*", B0_dir=[0, 0, 0]), r"B0_dir", marks=fault("B0_dir zero")),
-    pytest.param(edit("*", B0_dir=[0, 1]), r"B0_dir", marks=fault("B0_dir short")),
     pytest.param(
         edit("*echo-2_part-phase*", Units="arbitrary"),
         r"Units is 'rad' for .*'arbitrary'",
