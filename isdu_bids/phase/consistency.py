@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -215,7 +216,7 @@ def _design(echo_times_s: Sequence[float]) -> Moments:
     return np.stack([np.ones_like(times), times], axis=1)
 
 
-def _block_sums(volume: npt.NDArray[np.generic], block: Sequence[int]) -> npt.NDArray[np.generic]:
+def _block_sums(volume: npt.NDArray[Any], block: Sequence[int]) -> npt.NDArray[Any]:
     """Sum over blocks; what does not fill a block at the end is left out."""
     n = [size // edge for size, edge in zip(volume.shape, block, strict=True)]
     cropped = volume[tuple(slice(0, k * edge) for k, edge in zip(n, block, strict=True))]

@@ -1,11 +1,13 @@
 import math
 
 import pytest
+from faults import fault
 
 from isdu_bids.quality.flags import flags_of_steps, processing_flags
 from isdu_bids.quality.measures import MEASURES, flag_scan
 
 HEALTHY = {
+    "total_field_sd_ppm": 0.1,
     "brain_volume_ml": 1400.0,
     "eroded_coverage_fraction": 0.8,
     "voxel_anisotropy": 1.0,
@@ -46,6 +48,14 @@ def test_a_good_scan_has_no_flag():
         ("chi_sd_ppm", 30.0, "wild_map", "warning"),
         ("streak_index", 4.0, "streaks", "warning"),
         ("voxel_anisotropy", 5.0, "anisotropic", "info"),
+        pytest.param(
+            *("total_field_sd_ppm", 1.0, "field_too_strong", "error"),
+            marks=fault("field strength 0.3 T instead of 3 T", "flagged as an error", 0),
+        ),
+        pytest.param(
+            *("total_field_sd_ppm", 0.01, "field_too_weak", "error"),
+            marks=fault("field strength 15 T instead of 1.5 T", "flagged as an error", 0),
+        ),
         ("streak_index", math.nan, "not_measured", "warning"),
     ],
 )
