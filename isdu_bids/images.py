@@ -27,8 +27,20 @@ _GRID_TOLERANCE_VOXELS = 0.01
 #: Largest angle between the directions of B0 that sform and qform say.
 _FORM_TOLERANCE_DEG = 0.5
 
-#: What a truncated, empty or foreign file raises in nibabel and below it.
-_READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError)
+#: By how much voxel sizes that sform, qform and pixdim say may differ, relative to the sform's.
+_SIZE_TOLERANCE = 0.01
+
+#: What a truncated, empty or foreign file, or a broken header, raises in nibabel and below it.
+_READ_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    MemoryError,  # a header that claims a matrix of terabytes
+    zlib.error,
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+)
 
 
 @dataclass(frozen=True)
@@ -220,12 +232,19 @@ def _open(path: Path | str) -> nib.Nifti1Image:
             if form is not None
         ]
         directions = [b0_direction(form) for form in forms]
+        sizes = [*map(voxel_size_mm, forms), image.header.get_zooms()[:3]]
     except (DataError, ValueError) as error:
         raise DataError(f"{path}: {error}") from error
     if np.dot(directions[0], directions[-1]) < cos(radians(_FORM_TOLERANCE_DEG)):
         raise DataError(
             f"{path}: sform and qform disagree on the direction of B0; write the scanner's affine "
             "into both"
+        )
+    if not np.allclose(sizes, sizes[0], rtol=_SIZE_TOLERANCE):
+        stated = " and ".join(" x ".join(f"{edge:.4g}" for edge in size) for size in sizes)
+        raise DataError(
+            f"{path}: sform, qform and pixdim disagree on the voxel size ({stated} mm); write the "
+            "scanner's affine into all of them"
         )
     return image
 

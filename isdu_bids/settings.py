@@ -32,7 +32,7 @@ class Settings:
     phase_range
         Lowest and highest value of one turn of the stored phase; None decides from nominal ranges.
     b0_direction
-        Unit vector in voxel axes; None takes the sidecar's ``B0_dir`` or else the affine.
+        Unit vector in voxel axes; None: the affine says it.
     phase_sign
         ``auto`` turns a phase whose sign is clearly reversed; ``keep`` and ``turn`` do as told.
     two_pass

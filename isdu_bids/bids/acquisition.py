@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from isdu_bids.bids.names import SCAN_ENTITIES, build_name
-from isdu_bids.geometry import Triple
 
 
 class Metadata(Mapping[str, Any]):
@@ -53,15 +52,14 @@ class Acquisition:
         Increasing, in seconds, one per echo.
     field_strength_t
         B0 in tesla, from the imaging frequency where it is known.
-    b0_direction
-        Unit vector in voxel axes if the sidecar overrides it (``B0_dir``), else None: the affine
-        says it.
     phase_units
         ``Units`` of the phase sidecars, or None; ``rad`` for real and imaginary part.
     manufacturer
         As in the sidecar, or None.
     mask_file, dseg_file
         The user's brain mask and segmentation on the grid of the scan, or None.
+    flags
+        Short names of what is odd about the metadata.
     metadata
         Sidecar fields that are the same in all files of the scan.
     """
@@ -79,11 +77,11 @@ class Acquisition:
     imag_files: tuple[Path, ...] = ()
     echo_times_s: tuple[float, ...] = ()
     field_strength_t: float = field(kw_only=True)
-    b0_direction: Triple | None = None
     phase_units: str | None = None
     manufacturer: str | None = None
     mask_file: Path | None = None
     dseg_file: Path | None = None
+    flags: tuple[str, ...] = ()
     metadata: Metadata = field(default_factory=Metadata, hash=False)
 
     @property

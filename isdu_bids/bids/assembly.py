@@ -7,17 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
 
 from isdu_bids import images, units
 from isdu_bids.bids.acquisition import Acquisition, Metadata
+from isdu_bids.bids.contradictions import (
+    check_folder,
+    check_part,
+    check_timing,
+    check_voxel_size,
+    oddities,
+)
 from isdu_bids.bids.names import parse_name
 from isdu_bids.bids.sidecar import inherited_metadata
 from isdu_bids.echoes import check_echo_times
 from isdu_bids.errors import DataError
-from isdu_bids.geometry import Triple, unit_vector
 
 #: Vendors round B0 (Siemens "3 T" is 2.89 T); a larger difference means a wrong sidecar.
 FIELD_STRENGTH_TOLERANCE = 0.06
@@ -49,11 +56,18 @@ def assemble(
         If phase, an echo or a field of the sidecars is missing or cannot be right, or if the
         images do not share one grid.
     """
+    for path in files:
+        if not path.is_file():  # a link to nowhere; a pipe, which would never end
+            raise DataError(f"{path} is no file; copy or download it again")
+        check_folder(path, bids_dir)
     phase, magnitude, parts = _paired_parts(files)
     sidecars = {path: inherited_metadata(path, bids_dir) for path in phase + magnitude}
     images.check_same_grid([*phase, *magnitude, *filter(None, [mask_file, dseg_file])])
     echo_times_s = _echo_times_s(phase, sidecars)
     _check_companions(phase, magnitude, sidecars)
+    check_voxel_size(phase[0])
+    check_timing(phase[0], sidecars[phase[0]], echo_times_s)
+    check_part(phase, magnitude, sidecars, is_phase="phase" in parts)
 
     entities, suffix, _ = parse_name(phase[0])
     manufacturer = _agreed("Manufacturer", sidecars)
@@ -74,11 +88,11 @@ def assemble(
         imag_files=parts.get("imag", ()),
         echo_times_s=echo_times_s,
         field_strength_t=_field_strength_t(sidecars),
-        b0_direction=_b0_override(sidecars),
         phase_units=None if phase_units is None else str(phase_units),
         manufacturer=None if manufacturer is None else str(manufacturer),
         mask_file=mask_file,
         dseg_file=dseg_file,
+        flags=oddities(phase[0], sidecars[phase[0]], echo_times_s),
         metadata=_constants(sidecars.values()),
     )
 
@@ -162,10 +176,10 @@ def _field_strength_t(sidecars: Sidecars) -> float:
         )
     strengths_t = []
     if frequency is not None:
-        (frequency_mhz,) = _numbers("ImagingFrequency", frequency, path)[:1]
+        frequency_mhz = _number("ImagingFrequency", frequency, path)
         strengths_t.append(units.field_strength_from_frequency(frequency_mhz))
     if nominal is not None:
-        strengths_t += _numbers("MagneticFieldStrength", nominal, path)[:1]
+        strengths_t.append(_number("MagneticFieldStrength", nominal, path))
     try:
         for strength in strengths_t:
             units.hz_per_ppm(strength)
@@ -180,24 +194,14 @@ def _field_strength_t(sidecars: Sidecars) -> float:
     return exact
 
 
-def _b0_override(sidecars: Sidecars) -> Triple | None:
-    direction = _agreed("B0_dir", sidecars)
-    if direction is None:
-        return None
-    path = next(iter(sidecars))
-    try:
-        return unit_vector(_numbers("B0_dir", direction, path))
-    except DataError as error:
-        raise DataError(f"{path}: B0_dir: {error}") from error
-
-
 def _agreed(key: str, sidecars: Sidecars) -> Any:
     """Return the value of a field that all files which have it must share, or None."""
     having = [(path, sidecar[key]) for path, sidecar in sidecars.items() if key in sidecar]
     for path, value in having[1:]:
         if not _same(value, having[0][1]):
             raise DataError(
-                f"{key} is {having[0][1]!r} for {having[0][0]} but {value!r} for {path}; "
+                f"{key} is {brief(having[0][1])} for {having[0][0]} but "
+                f"{brief(value)} for {path}; "
                 "correct the JSON sidecars"
             )
     return having[0][1] if having else None
@@ -212,9 +216,20 @@ def _same(a: Any, b: Any) -> bool:
 
 def _numbers(key: str, value: Any, path: Path) -> list[float]:
     values = value if isinstance(value, list) else [value]
-    if not values or not all(type(v) in (int, float) and np.isfinite(v) for v in values):
-        raise DataError(f"{path}: {key} is {value!r}; give a number in the JSON sidecar")
-    return [float(v) for v in values]
+    try:
+        numbers = [float(v) for v in values if type(v) in (int, float)]
+    except OverflowError:  # hundreds of digits
+        numbers = []
+    if not values or len(numbers) < len(values) or not np.isfinite(numbers).all():
+        raise DataError(f"{path}: {key} is {brief(value)}; give a number in the JSON sidecar")
+    return numbers
+
+
+def _number(key: str, value: Any, path: Path) -> float:
+    first, *others = _numbers(key, value, path)
+    if any(other != first for other in others):
+        raise DataError(f"{path}: {key} is {value}; give one number in the JSON sidecar")
+    return first
 
 
 def _constants(sidecars: Iterable[Mapping[str, Any]]) -> Metadata:

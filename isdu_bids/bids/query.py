@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import re
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.assembly import assemble
+from isdu_bids.bids.contradictions import check_folder
 from isdu_bids.bids.labels import find_dseg
 from isdu_bids.bids.masks import check_pattern, derivative_folders, find_mask
 from isdu_bids.bids.names import parse_name, scan_name
@@ -25,6 +29,10 @@ DEFAULT_FILTERS: Mapping[str, Any] = {
     "extension": [".nii", ".nii.gz"],
 }
 
+logger = logging.getLogger(__name__)
+
+#: What Python makes of bytes in a file name that are not UTF-8. SQLite, and so PyBIDS, takes none.
+_NO_TEXT = re.compile("[\udc80-\udcff]")
 _NOT_RAW = re.compile(r"^/(code|derivatives|models|sourcedata|stimuli)(/|$)")
 
 
@@ -85,15 +93,19 @@ def find_acquisitions(
         If the filters, the mask pattern, the database or a derivative dataset cannot be used.
     """
     bids_dir = Path(bids_dir).resolve()
+    if not _is_text(bids_dir):
+        raise UsageError(f"{_shown(bids_dir)}: the path is not UTF-8; rename the folder")
     subjects = _subjects(bids_dir, participant_labels)
     folders = derivative_folders(derivatives)
     if mask_pattern is not None:
         check_pattern(mask_pattern)
+    problems = _unreadable_names(bids_dir, participant_labels and subjects)
+    if not subjects:
+        return Query((), tuple(problems))
     files = _select(bids_dir, subjects, session_labels, filters, database_dir)
 
     acquisitions: dict[str, Acquisition] = {}
-    problems = []
-    for name, scan_files in _scans(files):
+    for name, scan_files in _scans(files, bids_dir):
         try:
             mask_file = find_mask(scan_files[0], bids_dir, mask_pattern, folders)
             dseg_file = find_dseg(scan_files[0], folders)
@@ -106,6 +118,12 @@ def find_acquisitions(
             acquisitions[acquisition.name] = acquisition
         except IsduError as error:
             problems.append(Problem(name, str(error), type(error)))
+        except Exception as error:  # whatever a file does to a library stops this scan alone
+            logger.debug("%s", name, exc_info=True)
+            reason = " ".join(str(error).split()) or "no message"
+            message = f"{scan_files[0]}: a file of this scan cannot be used "
+            message += f"({type(error).__name__}: {shorten(reason, 200)}); convert the scan again"
+            problems.append(Problem(name, message, DataError))
     if not acquisitions and not problems:
         raise NoMatchError(
             f"{bids_dir}: no scan with phase is selected, only {_listed(p.name for p in files)}; "
@@ -143,8 +161,9 @@ def _own_filters(filters: Mapping[str, Any]) -> Mapping[str, Any]:
 def _subjects(bids_dir: Path, labels: Sequence[str] | None) -> list[str]:
     if not bids_dir.is_dir():
         raise NoInputError(f"{bids_dir} is no folder; give the root of a BIDS dataset")
-    existing = sorted(p.name.removeprefix("sub-") for p in bids_dir.glob("sub-*") if p.is_dir())
-    if not existing:
+    folders = [path for path in bids_dir.glob("sub-*") if path.is_dir()]
+    existing = sorted(path.name.removeprefix("sub-") for path in folders if _is_text(path))
+    if not folders:
         raise NoInputError(f"{bids_dir} has no sub-* folder; give the root of a BIDS dataset")
     wanted = [label.removeprefix("sub-") for label in labels] if labels else existing
     if unknown := sorted(set(wanted) - set(existing)):
@@ -200,7 +219,7 @@ def _index(
         warnings.simplefilter("ignore")  # PyBIDS warns about its own future, not about the data
         from bids.layout import BIDSLayout, BIDSLayoutIndexer, Query
 
-        ignore = [_NOT_RAW]
+        ignore = [_NOT_RAW, _NO_TEXT]
         if database_dir is None:
             labels = "|".join(map(re.escape, subjects))
             ignore.append(re.compile(rf"^/sub-(?!({labels})(/|$))"))
@@ -214,20 +233,47 @@ def _index(
     return layout, Query
 
 
-def _scans(files: Iterable[Path]) -> list[tuple[str, list[Path]]]:
+def _scans(files: Iterable[Path], bids_dir: Path) -> list[tuple[str, list[Path]]]:
     """Group images by scan. Images without ``part`` are no QSM scan unless they are a MEGRE."""
     scans: dict[tuple[str, str], list[Path]] = {}
     for path in files:
         try:
+            check_folder(path, bids_dir)
             name, suffix = scan_name(path), parse_name(path)[1]
         except DataError:
-            name, suffix = path.name, ""  # assemble() says what is wrong with it
+            # one of its own, of the subject in whose folder it lies: assemble() says what is wrong
+            name, suffix = f"{path.relative_to(bids_dir).parts[0]}_{path.name}", ""
         scans.setdefault((name, suffix), []).append(path)
     return [
         (name, paths)
         for (name, suffix), paths in sorted(scans.items())
         if suffix in ("MEGRE", "") or any("_part-" in path.name for path in paths)
     ]
+
+
+def _unreadable_names(bids_dir: Path, subjects: Sequence[str] | None) -> list[Problem]:
+    """Images whose names are not UTF-8, of the selected subjects or all: nothing can use them."""
+    problems = []
+    for folder in sorted(bids_dir.glob("sub-*")):
+        if subjects and folder.name.removeprefix("sub-") not in subjects:
+            continue
+        for root, _, names in os.walk(folder):
+            for path in (Path(root, name) for name in sorted(names) if ".nii" in name):
+                if not _is_text(path):
+                    relative = path.relative_to(bids_dir)
+                    message = f"{_shown(path)}: the name is not UTF-8; rename it"
+                    name = f"{_shown(relative.parts[0])}_{_shown(relative.name)}"
+                    problems.append(Problem(name, message, DataError))
+    return problems
+
+
+def _is_text(path: Path) -> bool:
+    return _NO_TEXT.search(str(path)) is None
+
+
+def _shown(path: Path | str) -> str:
+    """Write out bytes that are no text by their numbers, for terminals and pages."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _listed(items: Iterable[str], at_most: int = 20) -> str:

@@ -93,9 +93,11 @@ def run(options: Options, arguments: Sequence[str]) -> int:
             print(f"report: {page}")
     for name, message in crashed.items():
         print(f"{name}: {message}", file=sys.stderr)
-    if crashed:
-        return 1
-    return query.problems[0].error.exit_code if query.problems else 0
+    from isdu_bids.workflows.crashes import error_class
+
+    # a scan refused in a step counts as one that the query refused
+    found = [*map(error_class, crashed.values()), *(problem.error for problem in query.problems)]
+    return IsduError.exit_code if IsduError in found else (*(e.exit_code for e in found), 0)[0]
 
 
 def find_scans(selection: Selection, settings: Settings) -> Query:

@@ -15,15 +15,18 @@ from nipype.interfaces.base import (
 
 from isdu_bids import images
 from isdu_bids.background.registry import BACKGROUND
+from isdu_bids.errors import DataError
 from isdu_bids.geometry import voxel_size_mm
 from isdu_bids.interfaces.base import MethodInput, Step
 from isdu_bids.masking.registry import MASKS
 from isdu_bids.masking.trusted import trusted_mask
+from isdu_bids.phase.magnitudes import clean_magnitude
 from isdu_bids.phase.mapping import map_field
 from isdu_bids.phase.registry import COMBINATION, OFFSET, RELAXATION, UNWRAPPING
 from isdu_bids.phase.relaxation import fit_relaxation
 from isdu_bids.phase.romeo import voxel_quality
-from isdu_bids.phase.scaling import decide_phase_scaling, explicit_scaling
+from isdu_bids.phase.scaling import PhaseScaling, decide_phase_scaling, explicit_scaling
+from isdu_bids.phase.signal import compare_echoes, echo_names
 from isdu_bids.physics.device import run_on
 from isdu_bids.units import hz_to_ppm
 
@@ -36,6 +39,8 @@ class _LoadScanInput(BaseInterfaceInputSpec):
     phase_units = traits.Either(None, traits.Str)
     manufacturer = traits.Either(None, traits.Str)
     phase_range = traits.Either(None, traits.Tuple(traits.Float, traits.Float))
+    echo_times_s = traits.List(traits.Float, mandatory=True)
+    flags = traits.List(traits.Str, desc="on the metadata of the scan")
 
 
 class _LoadScanOutput(TraitedSpec):
@@ -50,30 +55,50 @@ class LoadScan(Step):
     input_spec, output_spec = _LoadScanInput, _LoadScanOutput
 
     def _run_interface(self, runtime: Any) -> Any:
-        inputs = self.inputs
+        inputs, n_echoes = self.inputs, len(self.inputs.echo_times_s)
+        magnitude_names = echo_names(inputs.magnitude_files or inputs.imag_files, n_echoes)
+        phase_names = echo_names(inputs.phase_files or inputs.real_files, n_echoes)
         if inputs.real_files:
             magnitude, phase = images.load_real_imag(inputs.real_files, inputs.imag_files)
-            scale = "computed from real and imaginary parts"
-            phase_rad, flags = phase.data, tuple[str, ...]()
         else:
             magnitude = images.load_stack(inputs.magnitude_files)
             phase = images.load_stack(inputs.phase_files)
-            scaling = (
-                explicit_scaling(*inputs.phase_range)
-                if inputs.phase_range
-                else decide_phase_scaling(
-                    phase.data,
-                    stored_dtype=phase.stored_dtype,
-                    units=inputs.phase_units,
-                    manufacturer=inputs.manufacturer,
-                )
-            )
+        # first, so that exchanged parts are named as such
+        clean, magnitude_flags = clean_magnitude(magnitude.data, magnitude_names)
+        if inputs.real_files:
+            scale = "computed from real and imaginary parts"
+            phase_rad, flags = phase.data, tuple[str, ...]()
+        else:
+            scaling = self._scaling(phase)
             phase_rad, flags = scaling.to_radians(phase.data), scaling.flags
             scale = f"{scaling.name}: {scaling.reason}"
+        phase_rad, echo_flags = compare_echoes(
+            phase_rad,
+            clean,
+            inputs.echo_times_s,
+            voxel_size_mm(phase.affine),
+            phase_names,
+            magnitude_names,
+        )
         # NaN stays in the phase alone: field mapping takes those voxels out of the mask
-        self._save(runtime, phase.affine, magnitude=np.nan_to_num(magnitude.data), phase=phase_rad)
-        self._note(runtime, flags=flags, phase_scaling=scale)
+        self._save(runtime, phase.affine, magnitude=clean, phase=phase_rad)
+        all_flags = [*inputs.flags, *flags, *magnitude_flags, *echo_flags]
+        self._note(runtime, flags=all_flags, phase_scaling=scale)
         return runtime
+
+    def _scaling(self, phase: images.Volume) -> PhaseScaling:
+        inputs = self.inputs
+        if inputs.phase_range:
+            return explicit_scaling(*inputs.phase_range)
+        try:
+            return decide_phase_scaling(
+                phase.data,
+                stored_dtype=phase.stored_dtype,
+                units=inputs.phase_units,
+                manufacturer=inputs.manufacturer,
+            )
+        except DataError as error:
+            raise DataError(f"{inputs.phase_files[0]}: {error}") from error
 
 
 class _MaskInput(MethodInput):

@@ -44,7 +44,53 @@ _PROCESSING = {
         "phase_scaling", "warning", "the sign of the phase was turned (--phase-sign)"
     ),
     "single_echo": _Remark(
-        None, "info", "a single echo: the phase offset of the coils is part of the field"
+        None,
+        "error",
+        "a single echo: an unknown phase offset of coils and transmitter is part of the field, and "
+        "one radian of it is as large as tissue or larger; susceptibility values are not reliable",
+    ),
+    "echo_sign_repaired": _Remark(
+        "phase_scaling", "warning", "the phase of an echo had the opposite sign and was turned"
+    ),
+    "echoes_disagree": _Remark(
+        "phase_scaling",
+        "warning",
+        "the phases of the echoes do not grow in proportion to echo time as well as they should: "
+        "noise, motion, or an EchoTime that is wrong",
+    ),
+    "echoes_not_compared": _Remark(
+        "phase_scaling", "warning", "there is too little signal to compare the echoes"
+    ),
+    "decay_too_fast": _Remark(
+        None,
+        "error",
+        "the signal decays several times faster than a head's: check EchoTime (in seconds)",
+    ),
+    "decay_too_slow": _Remark(
+        None,
+        "error",
+        "the signal hardly decays from echo to echo: check EchoTime and the magnitudes",
+    ),
+    "magnitude_not_finite": _Remark(
+        None, "warning", "the magnitude holds values that are not finite, which count as no signal"
+    ),
+    "magnitude_spikes": _Remark(
+        None,
+        "warning",
+        "single voxels of the magnitude were many times brighter than any tissue, and got the "
+        "median of their neighbours",
+    ),
+    "b0_dir_ignored": _Remark(
+        None,
+        "warning",
+        "the sidecars' B0_dir is not the direction of B0 that the affine says, and was ignored "
+        "(--b0-direction)",
+    ),
+    "echo_spacing_short": _Remark(
+        None,
+        "error",
+        "echoes follow each other within half a millisecond, faster than scanners read them out: "
+        "check EchoTime (in seconds)",
     ),
     "echo_missing": _Remark(
         None, "warning", "one echo spacing is a multiple of the others: is an echo missing?"

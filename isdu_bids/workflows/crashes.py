@@ -6,8 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from isdu_bids import errors
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.layout import log_folder
+from isdu_bids.errors import IsduError
 from isdu_bids.workflows.scan import workflow_name
 
 _NODE = re.compile(r"^Node: (\S+)", re.MULTILINE)
@@ -27,6 +29,15 @@ def failed_scans(
             if name == workflow_name(scan):
                 failures[scan.name] = f"{step} failed: {last_error(text)} (details: {path})"
     return failures
+
+
+def error_class(failure: str) -> type[IsduError]:
+    """Class of the error that a message of `failed_scans` tells of, by the crash file it names."""
+    path = Path(failure.rpartition(" (details: ")[2].removesuffix(")"))
+    for line in reversed(path.read_text().splitlines() if path.is_file() else []):
+        if found := _ERROR.match(line):
+            return getattr(errors, found[1] or "", IsduError)
+    return IsduError
 
 
 def last_error(text: str) -> str:

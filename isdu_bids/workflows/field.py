@@ -19,6 +19,7 @@ def connect_field(corridor: Corridor) -> Maps:
         phase_units=scan.phase_units,
         manufacturer=scan.manufacturer,
         phase_range=settings.phase_range,
+        flags=list(scan.flags),
     )
     maps = corridor.add("load", load, mem_gb=memory.load_gb)
     maps |= connect_mask(corridor, maps)

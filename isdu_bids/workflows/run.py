@@ -53,7 +53,7 @@ def init_run_wf(
     use_gpu = settings.device != "cpu" and n_gpus() > 0
     for scan in acquisitions:
         shape, affine = read_grid((scan.phase_files + scan.real_files)[0])
-        override = settings.b0_direction or scan.b0_direction
+        override = settings.b0_direction
         scan_wf = init_scan_wf(
             acquisition=scan,
             b0_direction=unit_vector(override) if override else b0_direction(affine),

@@ -1,14 +1,15 @@
 import math
 
 import pytest
+from faults import fault
 
 from isdu_bids.quality.flags import flags_of_steps, processing_flags
 from isdu_bids.quality.measures import MEASURES, flag_scan
 
 HEALTHY = {
+    "total_field_sd_ppm": 0.1,
     "brain_volume_ml": 1400.0,
     "eroded_coverage_fraction": 0.8,
-    "n_echoes": 5.0,
     "voxel_anisotropy": 1.0,
     "chi_sd_ppm": 0.03,
     "chi_extreme_fraction": 0.0,
@@ -46,8 +47,15 @@ def test_a_good_scan_has_no_flag():
         ("chi_sd_ppm", 0.001, "flat_map", "warning"),
         ("chi_sd_ppm", 30.0, "wild_map", "warning"),
         ("streak_index", 4.0, "streaks", "warning"),
-        ("n_echoes", 1.0, "single_echo", "info"),
         ("voxel_anisotropy", 5.0, "anisotropic", "info"),
+        pytest.param(
+            *("total_field_sd_ppm", 1.0, "field_too_strong", "error"),
+            marks=fault("field strength 0.3 T instead of 3 T", "flagged as an error", 0),
+        ),
+        pytest.param(
+            *("total_field_sd_ppm", 0.01, "field_too_weak", "error"),
+            marks=fault("field strength 15 T instead of 1.5 T", "flagged as an error", 0),
+        ),
         ("streak_index", math.nan, "not_measured", "warning"),
     ],
 )
@@ -70,7 +78,9 @@ def test_what_processing_met_concerns_the_maps_of_its_steps():
 
 
 def test_worst_comes_first():
-    flags = flag_scan({**HEALTHY, "n_echoes": 1.0, "snr_echo1": 1.0, "chi_nonfinite_fraction": 1.0})
+    flags = flag_scan(
+        {**HEALTHY, "voxel_anisotropy": 5.0, "snr_echo1": 1.0, "chi_nonfinite_fraction": 1.0}
+    )
     assert [flag.severity for flag in flags] == ["error", "warning", "info"]
 
 

@@ -310,7 +310,7 @@ def test_a_step_that_fails_is_reported_and_does_not_stop_the_others(head_dataset
         [str(head_dataset), str(tmp_path / "out"), "participant", "-w", str(tmp_path / "work"),
          "--skip-bids-validation", "--participant-label", "01", "--weights", str(weights)]
     )  # fmt: skip
-    assert code == 1
+    assert code == 65
     message = capsys.readouterr().err
     assert "sub-01: inversion failed" in message
     assert "broken.safetensors" in message

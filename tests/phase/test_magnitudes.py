@@ -1,0 +1,76 @@
+"""What is no magnitude is refused; single voxels are repaired."""
+
+import numpy as np
+import pytest
+from faults import fault
+
+from isdu_bids.errors import DataError
+from isdu_bids.phase.magnitudes import clean_magnitude
+from isdu_bids.phase.scaling import decide_phase_scaling
+from isdu_bids.phase.signal import compare_echoes
+
+NAMES = [f"echo-{k}.nii" for k in range(1, 5)]
+
+
+def test_a_sound_magnitude_is_untouched(scan):
+    clean, flags = clean_magnitude(scan.magnitude, NAMES)
+    assert flags == ()
+    assert np.array_equal(clean, scan.magnitude)
+
+
+@fault("five magnitude voxels a million times too bright", "repaired; flagged", 0)
+def test_spikes_become_the_median_of_their_neighbours(scan):
+    spoilt = scan.magnitude.copy()
+    voxels = np.argwhere(scan.mask)[:: scan.mask.sum() // 5][:5]
+    spoilt[1][tuple(voxels.T)] *= 1e6
+    clean, flags = clean_magnitude(spoilt, NAMES)
+    assert flags == ("magnitude_spikes",)
+    changed = clean != scan.magnitude
+    assert changed.sum() <= 5
+    np.testing.assert_allclose(clean[changed], scan.magnitude[changed], rtol=0.2)
+
+
+@fault("infinite magnitude in some voxels", "count as no signal; flagged", 0)
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_values_that_are_not_finite_are_no_signal(scan, value):
+    spoilt = scan.magnitude.copy()
+    spoilt[0, 20, 20, 20] = value
+    clean, flags = clean_magnitude(spoilt, NAMES)
+    assert flags == ("magnitude_not_finite",)
+    assert clean[0, 20, 20, 20] == 0
+    assert np.array_equal(clean[1:], scan.magnitude[1:])
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        pytest.param(7.0, marks=fault("magnitude constant")),
+        pytest.param(np.inf, marks=fault("magnitude infinite everywhere")),
+    ],
+)
+def test_a_constant_magnitude_is_refused(scan, volume):
+    spoilt = scan.magnitude.copy()
+    spoilt[2] = volume
+    with pytest.raises(DataError, match=r"echo-3\.nii: the magnitude is constant"):
+        clean_magnitude(spoilt, NAMES)
+
+
+@fault("magnitude and phase exchanged, phase -pi to pi")
+def test_a_phase_is_no_magnitude(scan):
+    with pytest.raises(DataError, match=r"echo-1\.nii: the magnitude has negative values"):
+        clean_magnitude(scan.phase_rad, NAMES)
+
+
+@fault("magnitude and phase exchanged, phase from 0 to 4095")
+def test_a_magnitude_is_no_phase(scan):
+    stored = np.round(2000 * scan.magnitude).astype(np.int16)
+    with pytest.raises(DataError, match="fits no known phase range"):
+        decide_phase_scaling(stored, units="arbitrary", manufacturer="Siemens")
+
+
+@fault("magnitude and phase exchanged, magnitude fills the range of a phase")
+def test_a_magnitude_is_no_phase_whatever_its_range(scan):
+    phase = np.float32(2 * np.pi / scan.magnitude.max()) * scan.magnitude - np.float32(np.pi)
+    magnitude = scan.phase_rad + np.float32(np.pi)
+    with pytest.raises(DataError, match=r"echo-\d\.nii"):
+        compare_echoes(phase, magnitude, scan.echo_times_s, (2.0, 2.0, 2.0), NAMES, NAMES)
