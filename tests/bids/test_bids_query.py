@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faults import fault
 from skeleton import AFFINE, SHAPE, edit_json, make_dataset, volume, write_json, write_nifti
 
 from isdu_bids.bids.labels import label_meaning, label_names
@@ -445,79 +446,132 @@ def no_affine(dataset):
 
 
 NO_FIELD = {"MagneticFieldStrength": None}
-BAD_INPUT = {
-    "no phase": (remove("*phase*"), r"sub-01_echo-1_part-mag_MEGRE\.nii\.gz has no phase; add"),
-    "no magnitude": (remove("*mag*"), r"echo-1_part-phase.* has no part-mag partner"),
-    "phase of one echo missing": (
+BAD_INPUT = [
+    pytest.param(
+        remove("*phase*"),
+        r"sub-01_echo-1_part-mag_MEGRE\.nii\.gz has no phase; add",
+        marks=fault("no phase"),
+    ),
+    pytest.param(
+        remove("*mag*"), r"echo-1_part-phase.* has no part-mag partner", marks=fault("no magnitude")
+    ),
+    pytest.param(
         remove("*echo-2_part-phase*"),
         r"echo-2_part-mag_MEGRE\.nii\.gz has no part-phase partner",
+        marks=fault("phase of one echo missing"),
     ),
-    "magnitude of one echo missing": (
+    pytest.param(
         remove("*echo-3_part-mag*"),
         r"echo-3_part-phase_MEGRE\.nii\.gz has no part-mag partner",
+        marks=fault("magnitude of one echo missing"),
     ),
-    "an echo missing": (remove("*echo-2*"), r"numbered \[1, 3\]"),
-    "first echo missing": (remove("*echo-1*"), r"numbered \[2, 3\]"),
-    "same echo twice": (duplicate, r"echo-1_part-mag_MEGRE\.nii and .*nii\.gz are the same echo"),
-    "no EchoTime": (
+    pytest.param(remove("*echo-2*"), r"numbered \[1, 3\]", marks=fault("an echo missing")),
+    pytest.param(remove("*echo-1*"), r"numbered \[2, 3\]", marks=fault("first echo missing")),
+    pytest.param(
+        duplicate,
+        r"echo-1_part-mag_MEGRE\.nii and .*nii\.gz are the same echo",
+        marks=fault("same echo twice"),
+    ),
+    pytest.param(
         edit("*echo-2_part-phase*", EchoTime=None),
         r"echo-2_part-phase_MEGRE\.nii\.gz: EchoTime is missing; add it, in seconds",
+        marks=fault("no EchoTime"),
     ),
-    "EchoTime in ms": (milliseconds, r"gz: EchoTime is 4 s, which can only be milliseconds"),
-    "EchoTime as text": (edit("*echo-2*", EchoTime="0.008"), r"echo-2.*EchoTime is '0.008'; give"),
-    "EchoTime true": (edit("*echo-2*", EchoTime=True), r"EchoTime is True"),
-    "EchoTime empty": (edit("*echo-2*", EchoTime=[]), r"EchoTime is \[\]"),
-    "echo times equal": (edit("*", EchoTime=0.004), r"echo-2.*must increase"),
-    "echo time zero": (edit("*echo-1*", EchoTime=0), r"echo-1.*positive number of seconds"),
-    "echo times of the parts differ": (
+    pytest.param(
+        milliseconds,
+        r"gz: EchoTime is 4 s, which can only be milliseconds",
+        marks=fault("EchoTime in ms"),
+    ),
+    pytest.param(
+        edit("*echo-2*", EchoTime="0.008"),
+        r"echo-2.*EchoTime is '0.008'; give",
+        marks=fault("EchoTime as text"),
+    ),
+    pytest.param(
+        edit("*echo-2*", EchoTime=True), r"EchoTime is True", marks=fault("EchoTime true")
+    ),
+    pytest.param(edit("*echo-2*", EchoTime=[]), r"EchoTime is \[\]", marks=fault("EchoTime empty")),
+    pytest.param(
+        edit("*", EchoTime=0.004), r"echo-2.*must increase", marks=fault("echo times equal")
+    ),
+    pytest.param(
+        edit("*echo-1*", EchoTime=0),
+        r"echo-1.*positive number of seconds",
+        marks=fault("echo time zero"),
+    ),
+    pytest.param(
         edit("*echo-2_part-mag*", EchoTime=0.009),
         r"EchoTime is 0\.008 for .*phase.* but 0\.009 for .*mag",
+        marks=fault("echo times of the parts differ"),
     ),
-    "list of echo times for 3D": (
+    pytest.param(
         edit("*", EchoTime=list(ECHO_TIMES_S)),
         r"holds 1 volume\(s\) but its EchoTime 3 value",
+        marks=fault("list of echo times for 3D"),
     ),
-    "uncombined coils": (
+    pytest.param(
         rewrite("*", np.ones((*SHAPE, 8))),
         r"holds 8 volume\(s\) but its EchoTime 1 value\(s\).*coils",
+        marks=fault("uncombined coils"),
     ),
-    "no field strength": (
+    pytest.param(
         edit("*", **NO_FIELD),
         r"MagneticFieldStrength is missing; add it, in tesla",
+        marks=fault("no field strength"),
     ),
-    "field strength in mT": (edit("*", MagneticFieldStrength=3000), r"tesla, between 0\.01 and 25"),
-    "field strengths differ": (
+    pytest.param(
+        edit("*", MagneticFieldStrength=3000),
+        r"tesla, between 0\.01 and 25",
+        marks=fault("field strength in mT"),
+    ),
+    pytest.param(
         edit("*echo-2*", MagneticFieldStrength=7),
         r"MagneticFieldStrength is 3\.0 for .* but 7 for",
+        marks=fault("field strengths differ"),
     ),
-    "frequency contradicts": (
+    pytest.param(
         edit("*", ImagingFrequency=63.9),
         r"ImagingFrequency 63\.9 MHz means 1\.5 T.*MagneticFieldStrength is 3 T",
+        marks=fault("frequency contradicts"),
     ),
-    "frequency in Hz": (edit("*", **NO_FIELD, ImagingFrequency=127.7e6), r"ImagingFrequency: 1"),
-    "B0_dir zero": (edit("*", B0_dir=[0, 0, 0]), r"B0_dir"),
-    "B0_dir short": (edit("*", B0_dir=[0, 1]), r"B0_dir"),
-    "Units differ": (
+    pytest.param(
+        edit("*", **NO_FIELD, ImagingFrequency=127.7e6),
+        r"ImagingFrequency: 1",
+        marks=fault("frequency in Hz"),
+    ),
+    pytest.param(edit("*", B0_dir=[0, 0, 0]), r"B0_dir", marks=fault("B0_dir zero")),
+    pytest.param(edit("*", B0_dir=[0, 1]), r"B0_dir", marks=fault("B0_dir short")),
+    pytest.param(
         edit("*echo-2_part-phase*", Units="arbitrary"),
         r"Units is 'rad' for .*'arbitrary'",
+        marks=fault("Units differ"),
     ),
-    "slice missing": (
+    pytest.param(
         rewrite("*echo-2_part-mag*", np.ones((5, 6, 3))),
         r"has shape \(5, 6, 4\) but .*echo-2_part-mag.* \(5, 6, 3\); a slice may be missing",
+        marks=fault("slice missing"),
     ),
-    "another affine": (
+    pytest.param(
         rewrite("*echo-2_part-mag*", np.ones(SHAPE), np.diag([2, 2, 3, 1])),
         r"echo-1_part-phase.* and .*echo-2_part-mag.* have different affines",
+        marks=fault("another affine"),
     ),
-    "truncated file": (truncate, r"echo-2_part-mag_MEGRE\.nii\.gz cannot be read"),
-    "broken sidecar": (malform, r"echo-2_part-phase_MEGRE\.json is no valid JSON"),
-    "no affine": (no_affine, r"echo-2_part-phase_MEGRE\.nii\.gz has neither sform nor qform"),
-}
+    pytest.param(
+        truncate, r"echo-2_part-mag_MEGRE\.nii\.gz cannot be read", marks=fault("truncated file")
+    ),
+    pytest.param(
+        malform, r"echo-2_part-phase_MEGRE\.json is no valid JSON", marks=fault("broken sidecar")
+    ),
+    pytest.param(
+        no_affine,
+        r"echo-2_part-phase_MEGRE\.nii\.gz has neither sform nor qform",
+        marks=fault("no affine"),
+    ),
+]
 
 
-@pytest.mark.parametrize("what", BAD_INPUT)
-def test_bad_input_is_one_clear_line_and_stops_nobody_else(tmp_path, what):
-    change, message = BAD_INPUT[what]
+@pytest.mark.parametrize(("change", "message"), BAD_INPUT)
+def test_bad_input_is_one_clear_line_and_stops_nobody_else(tmp_path, change, message):
     change(break_nothing_else(tmp_path))
     query = find_acquisitions(tmp_path)
     assert [scan.name for scan in query.acquisitions] == ["sub-02"]
