@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
 from isdu_bids import images
 from isdu_bids.background.registry import BACKGROUND
 from isdu_bids.geometry import voxel_size_mm
-from isdu_bids.interfaces.base import MethodInput, Step
+from isdu_bids.interfaces.base import FilesInput, MethodInput, Step
 from isdu_bids.masking.registry import MASKS
 from isdu_bids.masking.trusted import trusted_mask
 from isdu_bids.phase.mapping import map_field
@@ -28,7 +28,7 @@ from isdu_bids.physics.device import run_on
 from isdu_bids.units import hz_to_ppm
 
 
-class _LoadScanInput(BaseInterfaceInputSpec):
+class _LoadScanInput(FilesInput):
     magnitude_files = traits.List(File(exists=True))
     phase_files = traits.List(File(exists=True))
     real_files = traits.List(File(exists=True))
@@ -121,7 +121,7 @@ class MaskBrain(Step):
         return runtime
 
 
-class _TakeMaskInput(BaseInterfaceInputSpec):
+class _TakeMaskInput(FilesInput):
     mask_file = File(exists=True, mandatory=True)
 
 
