@@ -6,7 +6,7 @@ import logging
 import shlex
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from isdu_bids.settings import Options, Resources, Selection, Settings
 
 if TYPE_CHECKING:
     from isdu_bids.bids.acquisition import Acquisition
-    from isdu_bids.bids.query import Query
+    from isdu_bids.bids.query import Problem, Query
 
 logger = logging.getLogger("isdu_bids")
 
@@ -84,6 +84,7 @@ def run(options: Options, arguments: Sequence[str]) -> int:
     )
     run_uuid = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
     problems = list(query.problems)
+    tell(problems)
     try:
         if running.reports_only:
             problems += changed_scans(query.acquisitions, running.output_dir, work_dir)
@@ -91,8 +92,7 @@ def run(options: Options, arguments: Sequence[str]) -> int:
             set_aside_failed(problems, running.output_dir, run_uuid)
             process(options, query.acquisitions, resources, run_uuid, work_dir, problems)
     finally:
-        for problem in problems:
-            print(f"{problem.name}: {problem.message}", file=sys.stderr)
+        tell(problems[len(query.problems) :])
         from isdu_bids.workflows.reporting import write_reports
 
         write_dataset_files(running.output_dir, selection.bids_dir)
@@ -107,6 +107,12 @@ def run(options: Options, arguments: Sequence[str]) -> int:
             print(f"report: {page}")
     exit_codes = [problem.error.exit_code for problem in problems]
     return 1 if 1 in exit_codes else (*exit_codes, 0)[0]
+
+
+def tell(problems: Iterable[Problem]) -> None:
+    """Print what is wrong with each scan in one line."""
+    for problem in problems:
+        print(f"{problem.name}: {problem.message}", file=sys.stderr)
 
 
 def find_scans(selection: Selection, settings: Settings) -> Query:

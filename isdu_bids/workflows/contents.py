@@ -52,8 +52,9 @@ class Contents:
 
     def of_scan(self, scan: Acquisition) -> str:
         """Checksum of everything that the maps of a scan are made from, wherever it lies."""
-        parts = [scan.echo_times_s, scan.field_strength_t, scan.metadata]
-        parts += self.of(input_files(scan)).values()
+        checksums = [self._sha256(path) for path in input_files(scan)]
+        roles = [len(scan.magnitude_files), scan.mask_file is None, scan.dseg_file is None]
+        parts = [scan.echo_times_s, scan.field_strength_t, scan.metadata, roles, checksums]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def save(self) -> None:

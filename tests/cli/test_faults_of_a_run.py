@@ -266,7 +266,9 @@ def test_the_page_escapes(tmp_path):
         sections=[
             {
                 "name": "<b>",
-                "reportlets": [{"title": "<i>", "name": "x", "components": [("<p>ours</p>", "<u>")]}],
+                "reportlets": [
+                    {"title": "<i>", "name": "x", "components": [("<p>ours</p>", "<u>")]}
+                ],
             }
         ],
     )
