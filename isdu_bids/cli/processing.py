@@ -14,7 +14,6 @@ from isdu_bids.bids.provenance import raw_uri
 from isdu_bids.bids.query import Problem
 from isdu_bids.errors import BusyError, DataError, IsduError, OptionsError
 from isdu_bids.files import to_toml
-from isdu_bids.quality.record import read_record
 from isdu_bids.settings import Options, Resources
 from isdu_bids.workflows.contents import Contents
 from isdu_bids.workflows.work_folder import claimed
@@ -55,6 +54,8 @@ def process(
 
 def changed_scans(scans: Iterable[Acquisition], output_dir: Path, work_dir: Path) -> list[Problem]:
     """Find scans whose files are no longer those that their maps were made from."""
+    from isdu_bids.quality.record import read_record  # loads torch
+
     contents, changed = Contents(_checksums(work_dir)), []
     for scan in scans:
         try:

@@ -245,7 +245,9 @@ def test_what_the_sidecars_cannot_name_is_refused_before_computing(tmp_path):
     assert "does not lie in the folder sub-01" in problem.message
 
 
-@fault("killed by SIGKILL while writing", "half a file under another name, removed by the next run")
+@fault(
+    "killed by SIGKILL while writing", "half a file by another name; the next run removes it", 137
+)
 def test_what_a_killed_run_left_is_removed(run, tmp_path):
     assert run() == 0
     half = chi(tmp_path).with_name(f".0123abcd.{chi(tmp_path).name}")

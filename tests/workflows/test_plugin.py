@@ -38,6 +38,12 @@ def write_file(written: str, wait_s: float) -> str:
     return str(path)
 
 
+def step(function, **inputs) -> Function:
+    interface = Function(function=function, output_names=["out"])
+    interface.inputs.trait_set(**inputs)
+    return interface
+
+
 def workflow_in(folder: Path, **functions: Function) -> pe.Workflow:
     workflow = pe.Workflow("wf", base_dir=str(folder))
     workflow.add_nodes([pe.Node(function, name=name) for name, function in functions.items()])
@@ -73,8 +79,8 @@ def test_a_killed_worker_fails_its_step_and_the_rest_goes_on(tmp_path, monkeypat
     written = str(tmp_path / "at work")
     workflow = workflow_in(
         tmp_path,
-        killed=Function(function=kill_own_process, written=written),
-        other=Function(function=write_file, output_names=["out"], written=written, wait_s=2.0),
+        killed=step(kill_own_process, written=written),
+        other=step(write_file, written=written, wait_s=2.0),
     )
     with pytest.raises(RuntimeError):
         workflow.run(plugin=plugin())
@@ -91,26 +97,14 @@ def test_a_thread_that_cannot_start_fails_the_step_and_nothing_hangs(tmp_path, m
         raise RuntimeError("can't start new thread")
 
     monkeypatch.chdir(tmp_path)
-    workflow = workflow_in(
-        tmp_path,
-        step=Function(
-            function=write_file, output_names=["out"], written=str(tmp_path / "x"), wait_s=0.0
-        ),
-    )
+    function = step(write_file, written=str(tmp_path / "at work"), wait_s=0.0)
+    workflow = workflow_in(tmp_path, step=function)
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     with pytest.raises(RuntimeError, match="no worker process could be started"):
         workflow.run(plugin=plugin())
 
 
 RUN = """
-import sys, time
-from pathlib import Path
-from nipype.interfaces.utility import Function
-from nipype.pipeline import engine as pe
-from isdu_bids.cli.interruption import Terminated, terminable
-from isdu_bids.settings import Resources
-from isdu_bids.workflows.run import run_workflow
-
 def note_process_and_wait(folder):
     import os, time
     from pathlib import Path
@@ -118,11 +112,19 @@ def note_process_and_wait(folder):
     Path(folder, f"worker-{os.getpid()}").touch()
     time.sleep(600)
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # the workers need nothing of it
+    import sys
+    from nipype.interfaces.utility import Function
+    from nipype.pipeline import engine as pe
+    from isdu_bids.cli.interruption import Terminated, terminable
+    from isdu_bids.settings import Resources
+    from isdu_bids.workflows.run import run_workflow
+
     folder = sys.argv[1]
     workflow = pe.Workflow("wf", base_dir=folder)
     for name in ("first", "second"):
-        function = Function(function=note_process_and_wait, folder=folder)
+        function = Function(function=note_process_and_wait)
+        function.inputs.folder = folder
         workflow.add_nodes([pe.Node(function, name=name)])
     try:
         with terminable():
