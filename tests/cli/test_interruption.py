@@ -10,13 +10,17 @@ import pytest
 from isdu_bids.cli.interruption import Terminated, terminable
 
 
+def terminate_twice() -> None:
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)  # on the way out: ignored
+
+
 def test_sigterm_ends_the_block_once(capfd):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Terminated), terminable():
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-        finally:
-            os.kill(os.getpid(), signal.SIGTERM)  # on the way out: ignored
+        terminate_twice()
     assert signal.getsignal(signal.SIGTERM) is before
     assert "the same command" in capfd.readouterr().err
 
