@@ -48,7 +48,7 @@ class Contents:
 
     def of(self, paths: Iterable[Path]) -> dict[str, str]:
         """SHA-256 of files by their paths, in their order."""
-        return {str(path): self._sha256(path) for path in paths}
+        return {_key(path): self._sha256(path) for path in paths}
 
     def of_scan(self, scan: Acquisition) -> str:
         """Checksum of everything that the maps of a scan are made from, wherever it lies."""
@@ -65,10 +65,15 @@ class Contents:
         try:
             found = path.stat()
             state = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
-            *before, checksum = self._known.get(str(path), [None])
+            *before, checksum = self._known.get(_key(path), [None])
             if before != state:
                 checksum = file_sha256(path)
-                self._known[str(path)] = [*state, checksum]
+                self._known[_key(path)] = [*state, checksum]
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror}); copy it again") from error
         return str(checksum)
+
+
+def _key(path: Path) -> str:
+    """Path as text that can be stored, also where its bytes are no UTF-8."""
+    return str(path).encode("utf-8", "backslashreplace").decode()

@@ -101,6 +101,15 @@ def test_files_that_did_not_change_are_not_read_again(tmp_path, file, monkeypatc
     assert Contents(tmp_path / "checksums.json").of([file]) == before
 
 
+def test_names_that_are_no_utf8_are_remembered_too(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path / "image") + b"\xff"))
+    path.write_bytes(b"content")
+    contents = Contents(tmp_path / "checksums.json")
+    before = contents.of([path])
+    contents.save()
+    assert Contents(tmp_path / "checksums.json").of([path]) == before
+
+
 def test_a_damaged_cache_is_no_cache(tmp_path, file):
     (tmp_path / "checksums.json").write_text("{")
     assert len(Contents(tmp_path / "checksums.json").of([file])) == 1
