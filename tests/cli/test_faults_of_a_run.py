@@ -281,11 +281,13 @@ def test_the_page_escapes(tmp_path):
 
 def test_the_record_of_a_run_that_is_cut_short_is_gone(run, tmp_path, monkeypatch):
     assert run() == 0
-    monkeypatch.setattr(
-        "isdu_bids.interfaces.outputs.write_outputs", raising(OSError(errno.ENOSPC, "full"))
-    )
-    with pytest.raises(TypeError):
-        write_results(tmp_path / "again", Acquisition("01", field_strength_t=3.0),
-                      tmp_path / "out", "")  # fmt: skip
+
+    def full(*arguments, **keywords):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("isdu_bids.interfaces.outputs.write_outputs", full)
+    scan = Acquisition("01", field_strength_t=3.0)
+    with pytest.raises(OSError, match="No space left"):
+        write_results(tmp_path / "again", scan, tmp_path / "out", "")
     assert not (tmp_path / "out/sub-01/log/sub-01_summary.json").exists()
     assert json.loads((tmp_path / "out/sub-02/log/sub-02_summary.json").read_text())
