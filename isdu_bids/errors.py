@@ -37,6 +37,10 @@ class DataError(IsduError):
     exit_code = 65
 
 
+class OptionsError(DataError):
+    """The options ask of a scan what it does not have; the scan is in order."""
+
+
 class NoInputError(IsduError):
     """The dataset is missing or empty."""
 
@@ -47,3 +51,15 @@ class OutputError(IsduError):
     """The output or work folder cannot be written."""
 
     exit_code = 73
+
+
+class MemoryShortageError(IsduError):
+    """The system gives no more memory, processes or threads."""
+
+    exit_code = 71
+
+
+class BusyError(IsduError):
+    """Another run works on the same scan."""
+
+    exit_code = 75

@@ -120,7 +120,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, as ``sha256sum`` prints it."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def beside(path: Path, extension: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,13 @@ def guard_output(
     output_dir: Path,
     work_dir: Path | None = None,
     derivatives: Sequence[Path] = (),
+    subjects: Sequence[str] = (),
 ) -> None:
     """Refuse folders in which results would damage the input or other results.
 
     The output may lie anywhere but in the input, except in ``<bids_dir>/derivatives/<name>``.
-    It is created if it does not exist.
+    It is created if it does not exist. What lies in it must not be a link to somewhere else, where
+    something would be overwritten.
 
     Raises
     ------
@@ -66,6 +68,7 @@ def guard_output(
         raise UsageError(
             f"the output folder {output_dir} holds another dataset; use {output_dir / APP_NAME}"
         )
+    refuse_links(output_dir, [output_dir / f"sub-{label}" for label in subjects])
     if work_dir is not None:
         work_dir = work_dir.resolve()
         if work_dir.is_relative_to(bids_dir) or work_dir == output_dir:
@@ -75,6 +78,26 @@ def guard_output(
             )
         _check_writable(work_dir)
     _check_writable(output_dir)
+
+
+def refuse_links(output_dir: Path, folders: Iterable[Path]) -> None:
+    """Refuse links that lead out of the output folder, in its root, its ``logs`` and in folders.
+
+    Raises
+    ------
+    UsageError
+        For the first one.
+    """
+    paths = [*output_dir.glob("*"), *output_dir.glob(".*"), *output_dir.glob("logs/*")]
+    for folder in folders:
+        for parent, inner_folders, files in os.walk(folder):
+            paths += [Path(parent, name) for name in (*inner_folders, *files)]
+    for path in paths:
+        if path.is_symlink() and not path.resolve().is_relative_to(output_dir.resolve()):
+            raise UsageError(
+                f"{path} is a link out of the output folder, to {path.resolve()}; remove it or use "
+                "another output folder"
+            )
 
 
 def write_dataset_files(output_dir: Path, bids_dir: Path) -> None:

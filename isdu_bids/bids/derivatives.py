@@ -15,7 +15,7 @@ from isdu_bids.bids.outputs import OUTPUTS, label_entities, output_path
 from isdu_bids.bids.provenance import sidecar, source_uris
 from isdu_bids.bids.tables import Table, tsv
 from isdu_bids.errors import DataError
-from isdu_bids.files import beside, write_json, write_text
+from isdu_bids.files import beside, replacing, write_json, write_text
 from isdu_bids.images import save_volume
 from isdu_bids.units import ppm_to_hz
 
@@ -70,9 +70,10 @@ def write_outputs(
         for echo, (path, volume) in enumerate(zip(paths, volumes, strict=True), start=1):
             number = echo if output.per_echo else None
             fields = sidecar(acquisition, key, number, sources=sources, facts=facts, flags=flags)
-            write_file(path, volume, affine)
-            if key != "label_names":  # whose name and sidecar are those of the image
-                write_json(beside(path, ".json"), fields)
+            if key == "label_names":  # whose name and sidecar are those of the image
+                write_file(path, volume, affine)
+            else:
+                write_with_sidecar(path, volume, affine, fields)
     return [path for paths in written.values() for path in paths]
 
 
@@ -97,9 +98,23 @@ def write_output(
         The sidecar.
     """
     path = output_path(output_dir, acquisition, key, entities=entities)
-    write_file(path, data, affine)
-    write_json(beside(path, ".json"), fields)
+    write_with_sidecar(path, data, affine, fields)
     return path
+
+
+def write_with_sidecar(
+    path: Path, data: npt.ArrayLike | Table, affine: npt.ArrayLike, fields: Mapping[str, Any]
+) -> None:
+    """Write a file and its sidecar, so that there is never one without its own.
+
+    Both are complete under other names before either takes its place, the sidecar first. What an
+    earlier run wrote goes before that: it must not meet a sidecar that speaks of another image.
+    """
+    text = beside(path, ".json")
+    with replacing(path) as new, replacing(text) as new_text:
+        write_file(new, data, affine)
+        write_json(new_text, fields)
+        path.unlink(missing_ok=True)
 
 
 def write_file(path: Path, data: npt.ArrayLike | Table, affine: npt.ArrayLike) -> None:

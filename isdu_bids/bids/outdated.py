@@ -1,11 +1,13 @@
-"""What other settings wrote of a scan, in earlier runs."""
+"""What earlier runs wrote of a scan, and what is not a result of it now."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from math import nan
 from pathlib import Path
 
 from isdu_bids.bids.acquisition import Acquisition
+from isdu_bids.bids.layout import figure_folder, log_folder, summary_path
 from isdu_bids.bids.names import SCAN_ENTITIES, parse_name
 from isdu_bids.bids.outputs import OUTPUTS, scan_entities, scan_folder
 from isdu_bids.errors import DataError
@@ -38,15 +40,69 @@ def remove_outdated(
     """
     current = {_stem(path) for path in written}
     folders = {path.parent for path in written} or {scan_folder(output_dir, acquisition) / "anat"}
-    for path in (path for folder in folders for path in folder.glob("sub-*")):
-        entities = _output_entities(path)
-        own = scan_entities(acquisition, path.parent.name)
-        if own != {key: label for key, label in entities.items() if key in SCAN_ENTITIES}:
-            continue
+    for path, entities in _outputs(acquisition, folders):
         spaces = {entities.get(key) for key in ("space", "from", "to")}
         looked_at = space in spaces if space else spaces.isdisjoint(other_spaces)
         if looked_at and _stem(path) not in current:
             path.unlink(missing_ok=True)
+
+
+def remove_unfinished(output_dir: Path, acquisition: Acquisition) -> None:
+    """Remove what a killed process left half written (`isdu_bids.files.replacing`)."""
+    folder = scan_folder(output_dir, acquisition)
+    for datatype in ("anat", "fmap"):
+        for path in (folder / datatype).glob(f".????????.{acquisition.name}_*"):
+            path.unlink(missing_ok=True)
+
+
+def set_aside(output_dir: Path, scan_name: str, run_uuid: str) -> Path | None:
+    """Move what earlier runs wrote of a scan that fails now: it must not pass for a result.
+
+    Nothing is deleted, but the names in the new place end on ``.earlier``, so that nothing that
+    collects maps finds them.
+
+    Parameters
+    ----------
+    output_dir
+        Root of the derivative dataset.
+    scan_name
+        Of the scan that failed.
+    run_uuid
+        Of this run.
+
+    Returns
+    -------
+    Path or None
+        Where the files are now, if there were any.
+    """
+    try:
+        entities, _, _ = parse_name(f"{scan_name}_scan")
+    except DataError:  # of such a name nothing is ever written
+        return None
+    labels = (entities.get(key) for key in SCAN_ENTITIES)
+    acquisition = Acquisition(*labels, field_strength_t=nan)  # type: ignore[arg-type]
+    folder = scan_folder(output_dir, acquisition)
+    paths = [path for path, _ in _outputs(acquisition, (folder / "anat", folder / "fmap"))]
+    for pattern in (f"{scan_name}_desc-*.png", f"{scan_name}_space-*.png"):
+        paths += figure_folder(output_dir, acquisition).glob(pattern)
+    record = summary_path(output_dir, acquisition)
+    paths += [record] if record.exists() else []
+    place = log_folder(output_dir, acquisition.subject) / run_uuid / "earlier"
+    for path in paths:
+        place.mkdir(parents=True, exist_ok=True)
+        path.replace(place / f"{path.name}.earlier")
+    return place if paths else None
+
+
+def _outputs(
+    acquisition: Acquisition, folders: Iterable[Path]
+) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Files in folders that are outputs of a scan by their names, with their entities."""
+    for path in [path for folder in folders for path in folder.glob("sub-*")]:
+        entities = _output_entities(path)
+        own = scan_entities(acquisition, path.parent.name)
+        if own == {key: label for key, label in entities.items() if key in SCAN_ENTITIES}:
+            yield path, entities
 
 
 def _output_entities(path: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.outputs import OUTPUTS, RAW_MAGNITUDE, RAW_PHASE, Output
 from isdu_bids.citations import reference
+from isdu_bids.errors import DataError
 
 #: Acquisition parameters that are handed down from the raw sidecars where all of them agree.
 HANDED_DOWN = (
@@ -137,9 +138,16 @@ def raw_uri(path: Path, subject: str) -> str:
     --------
     >>> raw_uri(Path("/data/sub-01/anat/sub-01_echo-1_part-mag_MEGRE.nii.gz"), "01")
     'bids:raw:sub-01/anat/sub-01_echo-1_part-mag_MEGRE.nii.gz'
+
+    Raises
+    ------
+    DataError
+        If the file lies in the folder of another subject.
     """
-    parts = path.parts
-    start = len(parts) - 1 - parts[::-1].index(f"sub-{subject}")
+    parts, folder = path.parts, f"sub-{subject}"
+    if folder not in parts[:-1]:
+        raise DataError(f"{path} does not lie in the folder {folder}; move or rename it")
+    start = len(parts) - 1 - parts[::-1].index(folder)
     return "bids:raw:" + "/".join(parts[start:])
 
 

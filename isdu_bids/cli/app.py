@@ -6,22 +6,28 @@ import logging
 import shlex
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from isdu_bids import __version__
 from isdu_bids.cli import group
 from isdu_bids.cli.arguments import METHODS
 from isdu_bids.cli.environment import prepare_environment
+from isdu_bids.cli.interruption import GO_ON, Terminated, terminable
 from isdu_bids.cli.parser import parse_options
-from isdu_bids.errors import DataError, IsduError, ValidationError
-from isdu_bids.files import to_toml
+from isdu_bids.errors import (
+    BusyError,
+    IsduError,
+    MemoryShortageError,
+    OptionsError,
+    OutputError,
+    ValidationError,
+)
 from isdu_bids.settings import Options, Resources, Selection, Settings
 
 if TYPE_CHECKING:
     from isdu_bids.bids.acquisition import Acquisition
-    from isdu_bids.bids.query import Query
+    from isdu_bids.bids.query import Problem, Query
 
 logger = logging.getLogger("isdu_bids")
 
@@ -29,27 +35,34 @@ logger = logging.getLogger("isdu_bids")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the app and return its exit code."""
     try:
-        options = parse_options(arguments)
-        logging.basicConfig(
-            level=max(logging.DEBUG, logging.WARNING - 10 * options.running.verbose),
-            format="%(levelname)s %(name)s: %(message)s",
-        )
-        return run(options, sys.argv[1:] if arguments is None else arguments)
+        with terminable():
+            options = parse_options(arguments)
+            logging.basicConfig(
+                level=max(logging.DEBUG, logging.WARNING - 10 * options.running.verbose),
+                format="%(levelname)s %(name)s: %(message)s",
+            )
+            return run(options, sys.argv[1:] if arguments is None else arguments)
     except IsduError as error:
-        print(f"isdu-bids: {error}", file=sys.stderr)
-        return error.exit_code
+        problem, exit_code = str(error), error.exit_code
+    except Terminated:  # said so itself
+        return 143
     except KeyboardInterrupt:
-        print(
-            "isdu-bids: interrupted; the same command with the same --work-dir goes on from here",
-            file=sys.stderr,
-        )
-        return 130
+        problem, exit_code = f"interrupted; {GO_ON}", 130
+    except MemoryError:
+        problem = "memory ran out; raise its limit (ulimit -v, the memory of the job)"
+        exit_code = MemoryShortageError.exit_code
+    except OSError as error:
+        problem, exit_code = f"{error}; {GO_ON}", OutputError.exit_code
+    print(f"isdu-bids: {problem}", file=sys.stderr)
+    return exit_code
 
 
 def run(options: Options, arguments: Sequence[str]) -> int:
     """Process the scans that the options select; a failed scan does not stop the others."""
     from isdu_bids.bids.dataset import guard_output, write_dataset_files
     from isdu_bids.bids.masks import derivative_folders
+    from isdu_bids.cli.processing import changed_scans, process, set_aside_failed
+    from isdu_bids.workflows.work_folder import private_folder
 
     selection, running = options.selection, options.running
     if running.analysis_level == "group":
@@ -63,22 +76,26 @@ def run(options: Options, arguments: Sequence[str]) -> int:
         running.output_dir,
         running.work_dir,
         derivative_folders(selection.derivatives),
+        subjects_of(query),
     )
+    work_dir = private_folder(running.work_dir, selection.bids_dir)
     resources = share_threads(options.resources, len(query.acquisitions))
     prepare_environment(
-        running.work_dir,
+        work_dir,
         omp_nthreads=resources.omp_nthreads or 1,
         verbosity=running.verbose,
     )
     run_uuid = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
-    for problem in query.problems:
-        print(f"{problem.name}: {problem.message}", file=sys.stderr)
-    failures = {problem.name: problem.message for problem in query.problems}
-    crashed: dict[str, str] = {}
+    problems = list(query.problems)
+    tell(problems)
     try:
-        if query.acquisitions and not running.reports_only:
-            crashed = process(options, query, resources, run_uuid)
+        if running.reports_only:
+            problems += changed_scans(query.acquisitions, running.output_dir, work_dir)
+        else:
+            set_aside_failed(problems, running.output_dir, run_uuid)
+            process(options, query.acquisitions, resources, run_uuid, work_dir, problems)
     finally:
+        tell(problems[len(query.problems) :])
         from isdu_bids.workflows.reporting import write_reports
 
         write_dataset_files(running.output_dir, selection.bids_dir)
@@ -87,17 +104,18 @@ def run(options: Options, arguments: Sequence[str]) -> int:
             subjects_of(query),
             run_uuid=run_uuid,
             command=shlex.join(["isdu-bids", *arguments]),
-            failures=failures | crashed,
+            failures={p.name: p.message for p in problems if p.error is not BusyError},
         )
         for page in pages:
             print(f"report: {page}")
-    for name, message in crashed.items():
-        print(f"{name}: {message}", file=sys.stderr)
-    from isdu_bids.workflows.crashes import error_class
+    exit_codes = [problem.error.exit_code for problem in problems]
+    return 1 if 1 in exit_codes else (*exit_codes, 0)[0]
 
-    # a scan refused in a step counts as one that the query refused
-    found = [*map(error_class, crashed.values()), *(problem.error for problem in query.problems)]
-    return IsduError.exit_code if IsduError in found else (*(e.exit_code for e in found), 0)[0]
+
+def tell(problems: Iterable[Problem]) -> None:
+    """Print what is wrong with each scan in one line."""
+    for problem in problems:
+        print(f"{problem.name}: {problem.message}", file=sys.stderr)
 
 
 def find_scans(selection: Selection, settings: Settings) -> Query:
@@ -124,7 +142,7 @@ def find_scans(selection: Selection, settings: Settings) -> Query:
             )
             problems.append(Problem(scan.name, message, ValidationError))
         elif reason := contradiction(scan, settings):
-            problems.append(Problem(scan.name, reason, DataError))
+            problems.append(Problem(scan.name, reason, OptionsError))
         else:
             usable.append(scan)
     return Query(tuple(usable), tuple(problems))
@@ -164,41 +182,6 @@ def subjects_of(query: Query) -> list[str]:
     """Labels of all subjects that a query met, usable or not."""
     names = [scan.name for scan in query.acquisitions] + [p.name for p in query.problems]
     return sorted({name.split("_")[0].removeprefix("sub-") for name in names})
-
-
-def process(options: Options, query: Query, resources: Resources, run_uuid: str) -> dict[str, str]:
-    """Run the workflow; return a message for each scan that failed."""
-    from isdu_bids.template.find import find_templates
-    from isdu_bids.template.spaces import parse_spaces
-    from isdu_bids.workflows.crashes import failed_scans, last_error
-    from isdu_bids.workflows.run import init_run_wf, record_settings, run_workflow
-
-    running, settings = options.running, options.settings
-    record = to_toml({"isdu_bids": {"version": __version__}, "options": options.record})
-    record_settings(running.output_dir, query.acquisitions, run_uuid, record)
-    templates, unusable = find_templates(
-        parse_spaces(settings.output_spaces), running.work_dir / "cache" / "templateflow"
-    )
-    for space, why in unusable.items():
-        print(f"isdu-bids: no maps in {space}: {why}", file=sys.stderr)
-    workflow = init_run_wf(
-        acquisitions=query.acquisitions,
-        settings=settings,
-        templates=templates,
-        resources=resources,
-        output_dir=running.output_dir,
-        work_dir=running.work_dir,
-        run_uuid=run_uuid,
-        stop_on_first_crash=running.stop_on_first_crash,
-    )
-    try:
-        run_workflow(workflow, resources=resources, plugin_file=running.use_plugin)
-    except RuntimeError as error:
-        failures = failed_scans(running.output_dir, query.acquisitions, run_uuid)
-        if not failures:
-            raise IsduError(f"stopped at the first error: {last_error(str(error))}") from error
-        return failures
-    return {}
 
 
 def share_threads(resources: Resources, n_scans: int) -> Resources:

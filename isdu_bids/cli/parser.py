@@ -30,7 +30,8 @@ as in --inversion tkd:threshold=0.1 or --background resharp:radius_mm=4:weight=1
 
 exit codes:
   0 success, 1 a scan failed, 16 the input fails validation, 18 nothing selected, 64 wrong usage,
-  65 wrong data or metadata, 66 no input, 73 cannot write
+  65 wrong data or metadata, 66 no input, 71 no memory or processes, 73 cannot write,
+  75 another run works on the scan, 130 interrupted, 143 stopped by SIGTERM
 """
 
 
@@ -192,8 +193,8 @@ def build_parser() -> Parser:
         "--work-dir",
         "--work_dir",
         type=Path,
-        default=Path("work"),
-        help="intermediate results; a rerun redoes only what changed (default: %(default)s)",
+        help="intermediate results; a rerun redoes only what changed (default: a folder in ./work"
+        " that is named after both datasets)",
     )
     group.add_argument("--stop-on-first-crash", action="store_true", help="stop at the first error")
     group.add_argument(
@@ -228,6 +229,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     if options.uncertainty and options.two_pass:
         raise UsageError("--uncertainty is not known for maps of two passes; drop --two-pass")
     parse_spaces(tuple(options.output_spaces))
+    if options.work_dir is None:
+        options.work_dir = Path("work", f"{_name(options.bids_dir)}_{_name(options.output_dir)}")
     values = vars(options)
     for name, registry in METHODS.items():
         values[name] = chosen(options, f"--{name}", registry)
@@ -279,6 +282,10 @@ def _defaults_from(path: Path, parser: argparse.ArgumentParser) -> dict[str, obj
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
     return {name: getattr(checked, name) for name in values if name not in _NOT_FROM_FILE}
+
+
+def _name(folder: Path) -> str:
+    return folder.resolve().name
 
 
 def _word(name: str, value: object) -> str:

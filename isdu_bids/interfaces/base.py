@@ -32,6 +32,14 @@ class MethodInput(BaseInterfaceInputSpec):
     )
 
 
+class FilesInput(BaseInterfaceInputSpec):
+    """Files of the user, as `isdu_bids.workflows.corridor.Corridor.files` gives them."""
+
+    contents = traits.Dict(
+        traits.Str, traits.Str, desc="SHA-256, so that others in the same place count as new"
+    )
+
+
 @dataclass
 class Notes:
     """What a step has to say to the report, the methods text and the sidecars.

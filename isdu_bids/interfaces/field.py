@@ -17,7 +17,7 @@ from isdu_bids import images
 from isdu_bids.background.registry import BACKGROUND
 from isdu_bids.errors import DataError
 from isdu_bids.geometry import voxel_size_mm
-from isdu_bids.interfaces.base import MethodInput, Step
+from isdu_bids.interfaces.base import FilesInput, MethodInput, Step
 from isdu_bids.masking.registry import MASKS
 from isdu_bids.masking.trusted import trusted_mask
 from isdu_bids.phase.magnitudes import clean_magnitude
@@ -31,7 +31,7 @@ from isdu_bids.physics.device import run_on
 from isdu_bids.units import hz_to_ppm
 
 
-class _LoadScanInput(BaseInterfaceInputSpec):
+class _LoadScanInput(FilesInput):
     magnitude_files = traits.List(File(exists=True))
     phase_files = traits.List(File(exists=True))
     real_files = traits.List(File(exists=True))
@@ -146,7 +146,7 @@ class MaskBrain(Step):
         return runtime
 
 
-class _TakeMaskInput(BaseInterfaceInputSpec):
+class _TakeMaskInput(FilesInput):
     mask_file = File(exists=True, mandatory=True)
 
 

@@ -21,7 +21,7 @@ from isdu_bids import __version__, images
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.derivatives import write_outputs
 from isdu_bids.bids.layout import failure_path, figure_folder, summary_path, thumbnail_path
-from isdu_bids.bids.outdated import remove_outdated
+from isdu_bids.bids.outdated import remove_outdated, remove_unfinished
 from isdu_bids.bids.outputs import OUTPUTS
 from isdu_bids.citations import opening_sentence
 from isdu_bids.files import write_json
@@ -164,6 +164,9 @@ class _WriteInput(_takes(_WRITTEN)):  # type: ignore[misc]
     notes = traits.List(File(exists=True), mandatory=True)
     flags = traits.List(traits.Str, desc="what the choice of steps leaves out")
     templates = traits.List(traits.Str, [], usedefault=True, desc="spaces of other steps")
+    inputs_sha256 = traits.Str(
+        "", usedefault=True, desc="checksum of everything that the scan was made from"
+    )
 
 
 class _WriteOutput(TraitedSpec):
@@ -184,9 +187,13 @@ class WriteDerivatives(Step):
         )
         notes = Notes.merged(inputs.notes)
         facts, left_out = notes.summary, inputs.flags if isdefined(inputs.flags) else []
+        facts = facts | {"inputs_sha256": inputs.inputs_sha256}
         met = [*notes.flags, *weights_flags(facts), *left_out]
         maps = with_derived(_load(inputs, _WRITTEN), facts)
         affine = images.load_volume(inputs.chi_ppm).affine
+        record_file = summary_path(output_dir, scan)
+        remove_unfinished(output_dir, scan)
+        record_file.unlink(missing_ok=True)  # of a run that is cut short nothing passes for whole
         written = write_outputs(
             output_dir,
             scan,
@@ -218,7 +225,7 @@ class WriteDerivatives(Step):
             regions=maps.get("regions"),
             further_processing=further_processing(facts),
         )
-        self._results["summary"] = str(write_record(summary_path(output_dir, scan), record))
+        self._results["summary"] = str(write_record(record_file, record))
         failure_path(output_dir, scan.name).unlink(missing_ok=True)  # of an earlier run
         return runtime
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
     File,
     TraitedSpec,
     isdefined,
@@ -20,14 +19,14 @@ from isdu_bids.bids.labels import label_meaning
 from isdu_bids.errors import DataError, IsduError
 from isdu_bids.files import finite, write_json
 from isdu_bids.geometry import voxel_size_mm
-from isdu_bids.interfaces.base import Step, combined_magnitude
+from isdu_bids.interfaces.base import FilesInput, Step, combined_magnitude
 from isdu_bids.segmentation.keras_weights import load_scores
 from isdu_bids.segmentation.registry import SEGMENTATION
 from isdu_bids.segmentation.segment import segment
 from isdu_bids.segmentation.statistics import region_statistics
 
 
-class _SegmentInput(BaseInterfaceInputSpec):
+class _SegmentInput(FilesInput):
     magnitude = File(exists=True, mandatory=True, desc="stack of echoes")
     method = traits.Str(desc="this and the next two as in MethodInput, without a user's labels")
     parameters = traits.Dict(traits.Str, traits.Any)
@@ -108,7 +107,7 @@ class SegmentMagnitude(Step):
         )
 
 
-class _MeasureInput(BaseInterfaceInputSpec):
+class _MeasureInput(FilesInput):
     chi_ppm = File(exists=True, mandatory=True, desc="referenced")
     eroded_mask = File(exists=True, mandatory=True, desc="where chi is valid")
     labels = File(exists=True, mandatory=True)

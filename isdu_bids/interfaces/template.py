@@ -21,7 +21,7 @@ from isdu_bids.bids.derivatives import write_output
 from isdu_bids.bids.layout import figure_folder
 from isdu_bids.bids.outdated import remove_outdated
 from isdu_bids.bids.outputs import output_path, transform_path
-from isdu_bids.files import beside, read_json, write_json
+from isdu_bids.files import beside, read_json, replacing, write_json
 from isdu_bids.interfaces.base import Step, combined_magnitude
 from isdu_bids.quality.template import measure_template
 from isdu_bids.reports.template import draw_template_figure, template_figure_path
@@ -161,8 +161,8 @@ class WriteTemplate(Step):
         for name, end in (("forward", (scan.suffix, space.template)),
                           ("inverse", (space.template, scan.suffix))):  # fmt: skip
             path = transform_path(output_dir, scan, *end)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(getattr(inputs, name), path)
+            with replacing(path) as partial:
+                shutil.copyfile(getattr(inputs, name), partial)
 
         maps = {}
         for key in ("chi_ppm", "r2star", "brain_mask", "eroded_mask"):

@@ -20,6 +20,7 @@ from isdu_bids.networks.registry import GRIDS, PRECISIONS
 from isdu_bids.networks.slabs import Active, Slabs
 from isdu_bids.networks.unrolled import ISDUQSMNet
 from isdu_bids.networks.weights import Weights, load_weights, weights_path
+from isdu_bids.physics.device import remark
 from isdu_bids.physics.dipole import dipole_kernel
 from isdu_bids.physics.window import Window
 from isdu_bids.registry import Prepared
@@ -280,6 +281,7 @@ def _in_memory(
             slabs = replace(slabs, planes=slabs.planes // 2)
             torch.cuda.empty_cache()
             logger.warning("GPU memory does not suffice; trying slabs of %d planes", slabs.planes)
+            remark(f"in slabs of {slabs.planes} planes for lack of memory")
 
 
 def _run(

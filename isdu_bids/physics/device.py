@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TypeVar
 
 import torch
@@ -12,6 +13,7 @@ from isdu_bids.errors import UsageError
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
+_REMARKS: ContextVar[list[str]] = ContextVar("remarks")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -33,18 +35,28 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def remark(text: str) -> None:
+    """Say what was done to fit into the memory of a device; `run_on` tells the last remark."""
+    _REMARKS.get([]).append(text)
+
+
 def run_on(name: str, function: Callable[[torch.device], Result]) -> tuple[Result, str]:
     """Run on a device, and on the CPU where a GPU's memory does not suffice.
 
     Returns
     -------
     tuple
-        The result, and in words the device that computed it: never silently another one.
+        The result, and in words the device that computed it, never silently another one, and what
+        the function did to fit into its memory (`remark`).
     """
     device = resolve_device(name)
+    remarks: list[str] = []
+    before = _REMARKS.set(remarks)
     try:
-        return function(device), str(device)
+        return function(device), ", ".join([str(device), *remarks[-1:]])
     except torch.cuda.OutOfMemoryError:
         torch.cuda.empty_cache()
         logger.warning("%s is out of memory; this step runs on the CPU", device)
         return function(torch.device("cpu")), f"cpu ({device} was out of memory)"
+    finally:
+        _REMARKS.reset(before)

@@ -16,6 +16,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
+from isdu_bids.files import replacing
 from isdu_bids.reports.mosaic import PLANES, Row, View
 
 _WIDTH_IN = 11.0
@@ -125,7 +126,9 @@ def save_figure(figure: Figure, path: Path) -> None:
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
     is_grey = bool((pixels == pixels[..., :1]).all())
     picture = Image.fromarray(pixels[..., 0] if is_grey else pixels)
-    picture.save(path)
-    if path.stat().st_size > _MAX_BYTES:
-        # k-means (to 1000 pixels that change): else greys take all colours, thin lines lose theirs
-        picture.quantize(256, kmeans=1000).save(path)
+    with replacing(path) as partial:
+        picture.save(partial)
+        if partial.stat().st_size > _MAX_BYTES:
+            # k-means (to 1000 pixels that change): else greys take all colours, thin lines lose
+            # theirs
+            picture.quantize(256, kmeans=1000).save(partial)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from isdu_bids.files import write_text
+from isdu_bids.files import replacing, write_text
 from isdu_bids.quality.record import ScanRecord
 from isdu_bids.reports.figures import FIGURES
 from isdu_bids.reports.methods_text import markdown_to_html, methods_text
@@ -134,14 +134,14 @@ def _assemble(output_dir: Path, subject: str, run_uuid: str, bootstrap: Path) ->
     # of its figures. Ours look at file names only.
     config.get_option("config_paths")["figures"] = str(_DATA / "figures.json")
     page = output_dir / f"sub-{subject}.html"
-    unfinished = page.with_name(f".{page.name}.{run_uuid}")
-    report = Report(
-        output_dir,
-        run_uuid,
-        bootstrap_file=bootstrap,
-        out_filename=str(unfinished),
-        reportlets_dir=output_dir / f"sub-{subject}",
-        subject=subject,
-    )
-    report.generate_report()
-    return unfinished.replace(page)
+    with replacing(page) as unfinished:
+        report = Report(
+            output_dir,
+            run_uuid,
+            bootstrap_file=bootstrap,
+            out_filename=str(unfinished),
+            reportlets_dir=output_dir / f"sub-{subject}",
+            subject=subject,
+        )
+        report.generate_report()
+    return page

@@ -16,6 +16,7 @@ from isdu_bids.geometry import Triple
 from isdu_bids.packaged import checksums
 from isdu_bids.registry import Choice, Registry
 from isdu_bids.settings import Settings
+from isdu_bids.workflows.contents import Contents
 from isdu_bids.workflows.memory import Memory
 
 #: Map by name -> the step and the output that it comes from.
@@ -40,6 +41,8 @@ class Corridor:
         Root of the derivative dataset.
     memory
         What each step needs.
+    contents
+        Checksums of the files that the user brings.
     omp_nthreads
         Threads of the steps that use several.
     use_gpu
@@ -56,6 +59,7 @@ class Corridor:
     settings: Settings
     output_dir: Path
     memory: Memory
+    contents: Contents
     omp_nthreads: int = 1
     use_gpu: bool = False
     steps: list[pe.Node] = field(default_factory=list)
@@ -127,4 +131,5 @@ class Corridor:
             "output_dir": str(self.output_dir),
             "device": self.settings.device,
             "use_gpu": self.use_gpu,
+            "inputs_sha256": self.contents.of_scan(scan),
         }

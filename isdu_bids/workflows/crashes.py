@@ -13,7 +13,14 @@ from isdu_bids.errors import IsduError
 from isdu_bids.workflows.scan import workflow_name
 
 _NODE = re.compile(r"^Node: (\S+)", re.MULTILINE)
-_ERROR = re.compile(r"^\s*(?:isdu_bids\.errors\.(\w+)|([\w.]*(?:Error|Exception|Interrupt))): (.+)")
+_ERROR = re.compile(
+    r"^\s*(?:isdu_bids\.errors\.(\w+)|([\w.]*(?:Error|Exception|Interrupt)))(?:: (.+))?$"
+)
+
+#: What Python says without a message.
+_SHORT = {
+    "MemoryError": "memory ran out; lower --nprocs, or raise --mem with the memory of the job"
+}
 
 
 def failed_scans(
@@ -44,5 +51,5 @@ def last_error(text: str) -> str:
     """Message of the last exception in a traceback."""
     for line in reversed(text.splitlines()):
         if found := _ERROR.match(line):
-            return found[3].strip()
+            return found[3].strip() if found[3] else _SHORT.get(found[2], found[2] or found[1])
     return "no message"

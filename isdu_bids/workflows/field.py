@@ -20,6 +20,7 @@ def connect_field(corridor: Corridor) -> Maps:
         manufacturer=scan.manufacturer,
         phase_range=settings.phase_range,
         flags=list(scan.flags),
+        contents=corridor.contents.of(scan.source_files),
     )
     maps = corridor.add("load", load, mem_gb=memory.load_gb)
     maps |= connect_mask(corridor, maps)
@@ -36,7 +37,8 @@ def connect_mask(corridor: Corridor, maps: Maps) -> Maps:
     """Mask the brain, or take the user's mask."""
     memory = corridor.memory
     if file := corridor.acquisition.mask_file:
-        return corridor.add("mask", TakeMask(mask_file=str(file)), mem_gb=memory.load_gb)
+        take = TakeMask(mask_file=str(file), contents=corridor.contents.of([file]))
+        return corridor.add("mask", take, mem_gb=memory.load_gb)
     method = corridor.method(MASKS, corridor.settings.mask)
     is_network = bool(method["checksums"])
     mem_gb = max(memory.field_gb, memory.segmentation_gb if is_network else 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from isdu_bids.interfaces.regions import MeasureRegions, SegmentMagnitude
 from isdu_bids.segmentation.registry import SEGMENTATION
+from isdu_bids.workflows.contents import label_files
 from isdu_bids.workflows.corridor import Corridor, Maps
 
 
@@ -11,8 +12,9 @@ def connect_regions(corridor: Corridor, maps: Maps) -> Maps:
     """Label the regions by a network, or take the user's labels, and measure the maps there."""
     settings, memory, dseg = corridor.settings, corridor.memory, corridor.acquisition.dseg_file
     choice = None if dseg else SEGMENTATION.resolved(settings.segmentation, {})
+    contents = corridor.contents.of([dseg, *label_files(dseg)] if dseg else [])
     if dseg:
-        segment = SegmentMagnitude(dseg_file=str(dseg))
+        segment = SegmentMagnitude(dseg_file=str(dseg), contents=contents)
     elif choice is not None:
         segment = SegmentMagnitude(**corridor.method(SEGMENTATION, choice))
     else:
@@ -20,5 +22,5 @@ def connect_regions(corridor: Corridor, maps: Maps) -> Maps:
             corridor.flags.append("regions_not_labelled")
         return {}
     made = corridor.add("segmentation", segment, maps, mem_gb=memory.segmentation_gb)
-    regions = MeasureRegions(dseg_file=str(dseg) if dseg else None)
+    regions = MeasureRegions(dseg_file=str(dseg) if dseg else None, contents=contents)
     return made | corridor.add("regions", regions, maps | made, mem_gb=memory.load_gb)

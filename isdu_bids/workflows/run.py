@@ -23,6 +23,7 @@ from isdu_bids.geometry import b0_direction, unit_vector
 from isdu_bids.images import read_grid
 from isdu_bids.settings import Resources, Settings
 from isdu_bids.template.find import Template
+from isdu_bids.workflows.contents import Contents
 from isdu_bids.workflows.memory import estimate_memory
 from isdu_bids.workflows.plugin import ResilientMultiProc
 from isdu_bids.workflows.progress import Progress
@@ -37,6 +38,7 @@ def init_run_wf(
     output_dir: Path,
     work_dir: Path,
     run_uuid: str,
+    contents: Contents,
     templates: Sequence[Template] = (),
     stop_on_first_crash: bool = False,
 ) -> pe.Workflow:
@@ -61,6 +63,7 @@ def init_run_wf(
             output_dir=output_dir,
             templates=templates,
             memory=estimate_memory(shape, len(scan.echo_times_s)),
+            contents=contents,
             omp_nthreads=resources.omp_nthreads or 1,
             use_gpu=use_gpu,
             write_fields=not field_names_clash(scan, acquisitions),
@@ -109,7 +112,11 @@ def run_workflow(
         "mp_context": "forkserver",
         "status_callback": progress,
     }
-    workflow.run(plugin=ResilientMultiProc(plugin_args=arguments))
+    plugin_of_ours = ResilientMultiProc(plugin_args=arguments)
+    try:
+        workflow.run(plugin=plugin_of_ours)
+    finally:  # also when the run is interrupted
+        plugin_of_ours.stop()
 
 
 def total_memory_gb() -> float:

@@ -13,6 +13,7 @@ from isdu_bids.geometry import Triple
 from isdu_bids.settings import Settings
 from isdu_bids.template.find import Template
 from isdu_bids.workflows.chi import connect_chi
+from isdu_bids.workflows.contents import Contents
 from isdu_bids.workflows.corridor import Corridor
 from isdu_bids.workflows.field import connect_field, connect_relaxation
 from isdu_bids.workflows.memory import Memory
@@ -28,6 +29,7 @@ def init_scan_wf(
     settings: Settings,
     output_dir: Path,
     memory: Memory,
+    contents: Contents,
     templates: Sequence[Template] = (),
     omp_nthreads: int = 1,
     use_gpu: bool = False,
@@ -39,7 +41,7 @@ def init_scan_wf(
 
     Parameters
     ----------
-    acquisition, b0_direction, settings, output_dir, memory, omp_nthreads, use_gpu
+    acquisition, b0_direction, settings, output_dir, memory, contents, omp_nthreads, use_gpu
         See `isdu_bids.workflows.corridor.Corridor`.
     templates
         Those of the settings' output spaces that can be used.
@@ -53,6 +55,7 @@ def init_scan_wf(
         settings,
         output_dir,
         memory,
+        contents,
         omp_nthreads,
         use_gpu,
     )

@@ -158,3 +158,8 @@ def test_a_recorded_run_can_be_parsed_again(tmp_path):
 def test_uncertainty_of_two_passes_is_refused():
     with pytest.raises(UsageError, match="--two-pass"):
         parse_options([*BASE, "--uncertainty", "--two-pass"])
+
+
+def test_default_work_folder_is_named_after_input_and_output():
+    options = parse_options(["raw/one", "out/two", "participant"])
+    assert options.running.work_dir == Path("work/one_two").absolute()

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from faults import fault
 from test_inference import AXIAL, scene, weights
 
 from isdu_bids.networks import inference
@@ -11,6 +12,7 @@ from isdu_bids.networks.registry import ISDU
 from isdu_bids.physics.device import run_on
 
 
+@fault("memory of a GPU does not suffice", "smaller tiles, the same map; told in the sidecar", 0)
 def test_a_small_gpu_gets_thinner_slabs(monkeypatch, caplog):
     """Out of memory until slabs are thin enough: the same map, and the log says so."""
     planes_tried = []
@@ -27,7 +29,8 @@ def test_a_small_gpu_gets_thinner_slabs(monkeypatch, caplog):
     monkeypatch.setattr(inference, "_run", small_gpu)
     monkeypatch.setattr(inference, "_first_planes", lambda device: 64)
     with caplog.at_level(logging.WARNING):
-        chi = ISDU(field, mask, weights=weights(), **AXIAL)
+        chi, told = run_on("cpu", lambda _: ISDU(field, mask, weights=weights(), **AXIAL))
+    assert told == "cpu, in slabs of 16 planes for lack of memory"
     assert planes_tried == [64, 32, 16]
     assert "slabs of 16 planes" in caplog.text
     assert torch.allclose(chi, expected, atol=1e-7)
@@ -43,6 +46,7 @@ def test_a_gpu_too_small_for_the_thinnest_slab_leaves_it_to_the_cpu(monkeypatch)
         ISDU(field, mask, weights=weights(), **AXIAL)
 
 
+@fault("memory of a GPU does not suffice for one tile", "runs on the CPU; told in the sidecar", 0)
 def test_the_device_that_computed_is_told(monkeypatch):
     def needs_memory(device: torch.device) -> str:
         if device.type == "cuda":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from hashlib import sha256
+from os import utime
 from pathlib import Path
 
 import nibabel as nib
@@ -15,6 +16,7 @@ from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.cli.parser import parse_options
 from isdu_bids.inversion.registry import INVERSION, SCALARS, VOLUMES
 from isdu_bids.registry import Choice, Method
+from isdu_bids.workflows.contents import Contents
 from isdu_bids.workflows.memory import estimate_memory
 from isdu_bids.workflows.scan import init_scan_wf
 
@@ -42,7 +44,25 @@ def wired(scan: Acquisition, *options: str):
         settings=settings,
         output_dir=Path("out").absolute(),
         memory=estimate_memory((2, 2, 2), len(scan.echo_times_s)),
+        contents=Contents(scan.source_files[0].with_name("checksums.json")),
     )
+
+
+def test_another_file_of_equal_size_and_time_is_another_input(scan):
+    """Of the echoes, of the user's mask, of the user's labels and of their names."""
+    path = scan.source_files[0]
+    mask, dseg, table = (path.with_name(name) for name in ("mask.nii", "dseg.nii", "dseg.tsv"))
+    for file in (mask, dseg, table):
+        file.write_text("before")
+    scan = replace(scan, mask_file=mask, dseg_file=dseg)
+    steps = {path: "load", mask: "mask", dseg: "segmentation", table: "regions"}
+    for file, step in steps.items():
+        before = wired(scan).get_node(step).inputs.get_hashval()[1]
+        content, found = bytearray(file.read_bytes()), file.stat()
+        content[-1] ^= 1
+        file.write_bytes(content)
+        utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
+        assert wired(scan).get_node(step).inputs.get_hashval()[1] != before, step
 
 
 def sources(workflow, name):

@@ -56,6 +56,7 @@ def write(scan, folder: Path, **volumes):
         output_dir=str(folder / "out"),
         measures=str(measures),
         notes=[str(notes)],
+        inputs_sha256="1" * 64,
         **maps,
     ).run(cwd=str(folder))
     return folder / "out", read_record(Path(result.outputs.summary))
@@ -90,7 +91,7 @@ def test_the_record_tells_all_of_the_scan(scan, tmp_path):
     assert record.name == "sub-01"
     assert tuple(record.shape) == SHAPE
     assert record.scanner == "Skeleton"
-    assert record.facts == FACTS
+    assert record.facts == FACTS | {"inputs_sha256": "1" * 64}
     assert np.isnan(record.measures["streak_index"])
     assert "preliminary_weights" in {flag.name for flag in record.flags}
     assert "along B0" in record.further_processing[0]
