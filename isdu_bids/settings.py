@@ -102,6 +102,7 @@ class Running:
 
     output_dir: Path
     work_dir: Path
+    analysis_level: str = "participant"
     use_plugin: Path | None = None
     stop_on_first_crash: bool = False
     reports_only: bool = False

@@ -19,7 +19,7 @@ APP_NAME = "isdu-bids"
 BIDS_VERSION = "1.10.1"
 
 #: Names without slashes: the validator does not match patterns that end in one.
-BIDSIGNORE = "*.html\nfigures\nlog\n*_xfm.*\n*_stats.*\n"
+BIDSIGNORE = "*.html\nfigures\nlog\n*_xfm.*\n*_stats.*\ngroup_*\n"
 
 _README = """\
 # Quantitative susceptibility maps by {app} {version}

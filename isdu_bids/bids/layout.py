@@ -7,6 +7,7 @@ from pathlib import Path
 from isdu_bids.bids.acquisition import Acquisition
 
 _SUMMARY = "_summary.json"
+_FAILURE = "_failure.json"
 
 
 def figure_folder(output_dir: Path, acquisition: Acquisition) -> Path:
@@ -26,7 +27,7 @@ def summary_path(output_dir: Path, acquisition: Acquisition) -> Path:
 
 def summary_files(output_dir: Path, subject: str) -> list[Path]:
     """Summaries of all scans of a subject that there are."""
-    return sorted(log_folder(output_dir, subject).glob(f"*{_SUMMARY}"))
+    return sorted(log_folder(output_dir, subject).glob(f"sub-*{_SUMMARY}"))
 
 
 def summary_name(path: Path) -> str:
@@ -38,3 +39,23 @@ def summary_name(path: Path) -> str:
     'sub-01_run-1'
     """
     return path.name.removesuffix(_SUMMARY)
+
+
+def failure_path(output_dir: Path, name: str) -> Path:
+    """Why a scan failed in its last run; a run that succeeds removes it."""
+    return log_folder(output_dir, _subject(name)) / f"{name}{_FAILURE}"
+
+
+def failure_files(output_dir: Path, subject: str) -> dict[str, Path]:
+    """Those of a subject that there are, by the name of the scan."""
+    found = sorted(log_folder(output_dir, subject).glob(f"sub-*{_FAILURE}"))
+    return {path.name.removesuffix(_FAILURE): path for path in found}
+
+
+def thumbnail_path(output_dir: Path, name: str) -> Path:
+    """Small picture of a scan's map, for pages over many scans."""
+    return output_dir / f"sub-{_subject(name)}" / "figures" / f"{name}_desc-thumbnail_Chimap.webp"
+
+
+def _subject(name: str) -> str:
+    return name.partition("_")[0].removeprefix("sub-")

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from isdu_bids import __version__
+from isdu_bids.cli import group
 from isdu_bids.cli.arguments import METHODS
 from isdu_bids.cli.environment import prepare_environment
 from isdu_bids.cli.parser import parse_options
@@ -51,6 +52,8 @@ def run(options: Options, arguments: Sequence[str]) -> int:
     from isdu_bids.bids.masks import derivative_folders
 
     selection, running = options.selection, options.running
+    if running.analysis_level == "group":
+        return group.run(selection, running)
     query = find_scans(selection, options.settings)
     if running.dry_run:
         print(describe(query))

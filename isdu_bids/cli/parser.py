@@ -17,7 +17,7 @@ from isdu_bids.registry import Choice
 from isdu_bids.settings import Options, Resources, Running, Selection, Settings, from_options
 from isdu_bids.template.spaces import NATIVE, TEMPLATES, OutputSpace, parse_spaces
 
-LEVELS = ("participant",)
+LEVELS = ("participant", "group")
 
 #: Options that belong to one call and are not taken over from a configuration file.
 _NOT_FROM_FILE = {"bids_dir", "output_dir", "analysis_level", "config_file", "dry_run"}
@@ -44,7 +44,11 @@ def build_parser() -> Parser:
     )
     parser.add_argument("bids_dir", type=Path, help="root of the BIDS dataset")
     parser.add_argument("output_dir", type=Path, help="root of the derivative dataset to write")
-    parser.add_argument("analysis_level", choices=LEVELS, help="process every scan")
+    parser.add_argument(
+        "analysis_level",
+        choices=LEVELS,
+        help="participant: process every scan; group: tables and a page over all processed scans",
+    )
     parser.add_argument("--version", action="version", version=f"isdu-bids {__version__}")
 
     group = parser.add_argument_group("which scans")

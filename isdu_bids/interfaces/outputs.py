@@ -20,7 +20,7 @@ from nipype.interfaces.base import (
 from isdu_bids import __version__, images
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.derivatives import write_outputs
-from isdu_bids.bids.layout import figure_folder, summary_path
+from isdu_bids.bids.layout import failure_path, figure_folder, summary_path, thumbnail_path
 from isdu_bids.bids.outdated import remove_outdated
 from isdu_bids.bids.outputs import OUTPUTS
 from isdu_bids.citations import opening_sentence
@@ -41,6 +41,7 @@ from isdu_bids.quality.record import (
 from isdu_bids.quality.segmentation import measure_segmentation
 from isdu_bids.reports.figures import draw_figures
 from isdu_bids.reports.template import remove_other_figures
+from isdu_bids.reports.thumbnail import write_thumbnail
 from isdu_bids.segmentation.labels import REGIONS
 
 _STACKS = ("magnitude", "phase", "unwrapped")
@@ -139,7 +140,16 @@ class DrawFigures(Step):
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         folder = figure_folder(Path(inputs.output_dir), inputs.acquisition)
-        drawn = draw_figures(_scan_maps(inputs), folder, inputs.acquisition.name)
+        maps, name = _scan_maps(inputs), inputs.acquisition.name
+        drawn = draw_figures(maps, folder, name)
+        write_thumbnail(
+            thumbnail_path(Path(inputs.output_dir), name),
+            maps.chi_ppm,
+            maps.eroded_mask,
+            maps.affine,
+            brain=maps.brain_mask,
+            labels=maps.labels,
+        )
         remove_other_figures(folder, inputs.acquisition.name, inputs.templates)
         self._results["figures"] = [str(path) for path in drawn]
         return runtime
@@ -209,6 +219,7 @@ class WriteDerivatives(Step):
             further_processing=further_processing(facts),
         )
         self._results["summary"] = str(write_record(summary_path(output_dir, scan), record))
+        failure_path(output_dir, scan.name).unlink(missing_ok=True)  # of an earlier run
         return runtime
 
 

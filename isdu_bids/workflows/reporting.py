@@ -8,8 +8,9 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from isdu_bids.bids.layout import log_folder, summary_files, summary_name
+from isdu_bids.bids.layout import failure_path, log_folder, summary_files, summary_name
 from isdu_bids.errors import DataError
+from isdu_bids.files import write_json
 from isdu_bids.quality.record import ScanRecord, read_record
 from isdu_bids.reports.methods_text import Pipeline, write_citation
 from isdu_bids.reports.subject import write_subject_report
@@ -41,6 +42,8 @@ def write_reports(
     list of Path
         The pages.
     """
+    for name, why in failures.items():
+        write_json(failure_path(output_dir, name), {"reason": why, "run": run_uuid})
     pages = []
     for subject in subjects:
         found, own = read_records(output_dir, subject)

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from isdu_bids import images
+from isdu_bids.bids.layout import failure_path, thumbnail_path
 from isdu_bids.bids.simulated import TRUTH_FOLDER
 from isdu_bids.bids.validation import validate
 from isdu_bids.cli import app
 from isdu_bids.evaluation.metrics import dice, nrmse_percent, pearson_r, slope
+from isdu_bids.files import write_text
 from isdu_bids.networks.weights import available_weights, load_weights
 from isdu_bids.units import ppm_to_hz
 
@@ -181,12 +183,19 @@ def test_rerun_recomputes_nothing_and_restores_lost_files(processed, head_datase
     assert len(steps) >= 14
     lost = processed / "out/sub-01/anat/sub-01_Chimap.nii.gz"
     lost.unlink()
+    thumbnail = thumbnail_path(processed / "out", "sub-01")
+    thumbnail.unlink()
+    failure = write_text(
+        failure_path(processed / "out", "sub-01"), '{"reason": "of an earlier run"}'
+    )
     code = app.main(
         [str(head_dataset), str(processed / "out"), "participant", "-w", str(processed / "work"),
          "--skip-bids-validation", "--segmentation", "small"]
     )  # fmt: skip
     assert code == 0
     assert lost.is_file()
+    assert thumbnail.is_file()
+    assert not failure.exists()
     assert {path: path.stat().st_mtime_ns for path in steps} == steps
 
 
@@ -307,6 +316,7 @@ def test_a_step_that_fails_is_reported_and_does_not_stop_the_others(head_dataset
     assert "broken.safetensors" in message
     assert list((tmp_path / "out/sub-01/log").glob("*/crash-*.txt"))
     assert "broken.safetensors" in (tmp_path / "out/sub-01.html").read_text()
+    assert "broken.safetensors" in failure_path(tmp_path / "out", "sub-01").read_text()
 
 
 def test_a_subject_that_fails_validation_does_not_stop_the_others(broken_dataset, capsys):
