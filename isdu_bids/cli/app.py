@@ -20,6 +20,8 @@ from isdu_bids.files import to_toml
 from isdu_bids.settings import Options, Resources, Selection, Settings
 
 if TYPE_CHECKING:
+    from nipype.pipeline.engine import Workflow
+
     from isdu_bids.bids.acquisition import Acquisition
     from isdu_bids.bids.query import Query
 
@@ -75,9 +77,13 @@ def run(options: Options, arguments: Sequence[str]) -> int:
         print(f"{problem.name}: {problem.message}", file=sys.stderr)
     failures = {problem.name: problem.message for problem in query.problems}
     crashed: dict[str, str] = {}
+    workflow = None
+    if query.acquisitions and not running.reports_only:
+        # what is refused here has changed nothing
+        workflow = prepare(options, query, resources, run_uuid, ["isdu-bids", *arguments])
     try:
-        if query.acquisitions and not running.reports_only:
-            crashed = process(options, query, resources, run_uuid)
+        if workflow is not None:
+            crashed = process(workflow, options, query, resources, run_uuid)
     finally:
         from isdu_bids.workflows.reporting import write_reports
 
@@ -86,11 +92,12 @@ def run(options: Options, arguments: Sequence[str]) -> int:
             running.output_dir,
             subjects_of(query),
             run_uuid=run_uuid,
-            command=shlex.join(["isdu-bids", *arguments]),
-            failures=failures | crashed,
+            failures={} if running.reports_only else failures | crashed,
         )
         for page in pages:
             print(f"report: {page}")
+        if not pages:
+            print(f"no reports: {running.output_dir} holds no processed scan", file=sys.stderr)
     for name, message in crashed.items():
         print(f"{name}: {message}", file=sys.stderr)
     if crashed:
@@ -164,16 +171,19 @@ def subjects_of(query: Query) -> list[str]:
     return sorted({name.split("_")[0].removeprefix("sub-") for name in names})
 
 
-def process(options: Options, query: Query, resources: Resources, run_uuid: str) -> dict[str, str]:
-    """Run the workflow; return a message for each scan that failed."""
+def prepare(
+    options: Options,
+    query: Query,
+    resources: Resources,
+    run_uuid: str,
+    command: Sequence[str],
+) -> Workflow:
+    """Build the workflow and leave a record of the settings."""
     from isdu_bids.template.find import find_templates
     from isdu_bids.template.spaces import parse_spaces
-    from isdu_bids.workflows.crashes import failed_scans, last_error
-    from isdu_bids.workflows.run import init_run_wf, record_settings, run_workflow
+    from isdu_bids.workflows.run import init_run_wf, record_settings
 
     running, settings = options.running, options.settings
-    record = to_toml({"isdu_bids": {"version": __version__}, "options": options.record})
-    record_settings(running.output_dir, query.acquisitions, run_uuid, record)
     templates, unusable = find_templates(
         parse_spaces(settings.output_spaces), running.work_dir / "cache" / "templateflow"
     )
@@ -187,8 +197,22 @@ def process(options: Options, query: Query, resources: Resources, run_uuid: str)
         output_dir=running.output_dir,
         work_dir=running.work_dir,
         run_uuid=run_uuid,
+        command=shlex.join(command),
         stop_on_first_crash=running.stop_on_first_crash,
     )
+    record = to_toml({"isdu_bids": {"version": __version__}, "options": options.record})
+    record_settings(running.output_dir, query.acquisitions, run_uuid, record)
+    return workflow
+
+
+def process(
+    workflow: Workflow, options: Options, query: Query, resources: Resources, run_uuid: str
+) -> dict[str, str]:
+    """Run the workflow; return a message for each scan that failed."""
+    from isdu_bids.workflows.crashes import failed_scans, last_error
+    from isdu_bids.workflows.run import run_workflow
+
+    running = options.running
     try:
         run_workflow(workflow, resources=resources, plugin_file=running.use_plugin)
     except RuntimeError as error:

@@ -38,6 +38,7 @@ def init_run_wf(
     work_dir: Path,
     run_uuid: str,
     templates: Sequence[Template] = (),
+    command: str = "",
     stop_on_first_crash: bool = False,
 ) -> pe.Workflow:
     """Workflow of a run: one sub-workflow per scan, which do not depend on each other."""
@@ -63,6 +64,7 @@ def init_run_wf(
             memory=estimate_memory(shape, len(scan.echo_times_s)),
             omp_nthreads=resources.omp_nthreads or 1,
             use_gpu=use_gpu,
+            command=command,
             write_fields=not field_names_clash(scan, acquisitions),
         )
         crash_folder = log_folder(output_dir, scan.subject) / run_uuid

@@ -31,6 +31,7 @@ def init_scan_wf(
     templates: Sequence[Template] = (),
     omp_nthreads: int = 1,
     use_gpu: bool = False,
+    command: str = "",
     write_fields: bool = True,
 ) -> pe.Workflow:
     """Workflow of one acquisition.
@@ -39,7 +40,7 @@ def init_scan_wf(
 
     Parameters
     ----------
-    acquisition, b0_direction, settings, output_dir, memory, omp_nthreads, use_gpu
+    acquisition, b0_direction, settings, output_dir, memory, omp_nthreads, use_gpu, command
         See `isdu_bids.workflows.corridor.Corridor`.
     templates
         Those of the settings' output spaces that can be used.
@@ -55,6 +56,7 @@ def init_scan_wf(
         memory,
         omp_nthreads,
         use_gpu,
+        command,
     )
     maps = connect_field(corridor)
     maps |= connect_relaxation(corridor, maps)
