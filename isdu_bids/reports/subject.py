@@ -97,9 +97,8 @@ def write_subject_report(
         Text files shown in full in the section *Errors*.
     """
     failed = failures or {}
-    sections = [
-        _scan(output_dir, subject, scan, selection, failed.get(scan.name)) for scan in scans
-    ]
+    folder = output_dir / f"sub-{subject}" / "figures"
+    sections = [_scan(output_dir, folder, scan, selection, failed.get(scan.name)) for scan in scans]
     methods = methods_text((scan.sentences for scan in scans), level=3)
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined

@@ -30,6 +30,9 @@ _STEPS: tuple[tuple[str, str, Registry | None], ...] = (
     ("inversion", "Dipole inversion", INVERSION),
     ("segmentation", "Regions", SEGMENTATION),
 )
+#: Ends of the names of facts that belong to a step and are told with it, or under Methods.
+_STEP_FACTS = ("", "_parameters", "_device", "_reference")
+_TOLD_ELSEWHERE = ("weights", "reference", "brain_reference", "csf_reference")
 _GIVEN = {"user": "given by the user", "none": "left out"}
 #: Parameters of the sequence, by the name that BIDS gives them: words and unit.
 _SEQUENCE = {
@@ -123,11 +126,15 @@ def acquisition_rows(scan: ScanRecord) -> Rows:
 
 def processing_rows(scan: ScanRecord) -> Rows:
     """Describe every step with its method in words and all of its parameters."""
-    rows = []
-    for fact, label, registry in _STEPS:
-        if fact in scan.facts:
-            rows.append((label, _step(scan.facts, fact, registry)))
-    return rows
+    steps = [step for step in _STEPS if step[0] in scan.facts]
+    rows = [(label, _step(scan.facts, fact, registry)) for fact, label, registry in steps]
+    told = {f"{fact}{end}" for fact, *_ in steps for end in _STEP_FACTS}
+    others = (
+        (name.replace("_", " ").capitalize(), plain(value))
+        for name, value in scan.facts.items()
+        if name not in told and not name.startswith(_TOLD_ELSEWHERE)
+    )
+    return [*rows, *others]
 
 
 def reporting_rows(scan: ScanRecord, selection: str) -> Rows:

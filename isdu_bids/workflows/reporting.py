@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from isdu_bids.bids.layout import (
@@ -51,9 +52,10 @@ def write_reports(
         found, failed = read_records(output_dir, subject)
         runs = set()
         for name, path in failure_files(output_dir, subject).items():
-            failure = read_json(path)
-            failed[name] = str(failure.get("reason", "no reason is known"))
-            runs.add(str(failure.get("run")))
+            with suppress(DataError):  # another job may be writing it
+                failure = read_json(path)
+                failed[name] = str(failure.get("reason", "no reason is known"))
+                runs.add(str(failure.get("run")))
         if not found and not failed:
             continue
         folders = [log_folder(output_dir, subject) / run for run in sorted(runs)]

@@ -195,6 +195,13 @@ def test_the_record_knows_its_command_and_date():
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", made["Date"])
 
 
+def test_facts_that_no_step_claims_are_shown_too(tmp_path):
+    facts = {"segmentation_error": "labels [999]", "some_new_parameter": [1, 0.25, float("nan")]}
+    page = write(tmp_path, [summary("sub-01", facts=facts)])
+    assert '<th scope="row">Segmentation error</th><td>labels [999]</td>' in page
+    assert '<th scope="row">Some new parameter</th><td>1, 0.25, n/a</td>' in page
+
+
 def test_importing_the_package_is_light():
     heavy = {"matplotlib", "jinja2", "nipype", "bids", "torch"}
     code = f"import sys, isdu_bids.reports; sys.exit(bool({heavy!r} & set(sys.modules)))"
