@@ -143,7 +143,7 @@ def _value(side: str, row: Mapping[str, Any]) -> Value:
         volume=_number(row["volume_mm3"], ".2f", 1e-3),
         coverage=_number(coverage, ".0f", 100) + (" %" if _number(coverage, "") != "n/a" else ""),
         is_partial=coverage is not None and coverage < 0.5,
-        place=strip_place(mean) if known else None,
+        place=strip_place(float(mean)) if mean is not None and known else None,
     )
 
 
