@@ -60,6 +60,7 @@ def test_both_pages_open_from_disk_without_an_error(folder, tmp_path):
     selenium = pytest.importorskip("selenium.webdriver")
     options = selenium.ChromeOptions()
     options.binary_location = CHROMIUM
+    options.page_load_strategy = "none"
     switches = ["headless", "no-sandbox", "disable-quic", "no-first-run", "window-size=1280,900",
                 "disable-background-networking", "disable-component-update", "disable-sync",
                 "enable-unsafe-swiftshader", "use-angle=swiftshader",
@@ -70,8 +71,10 @@ def test_both_pages_open_from_disk_without_an_error(folder, tmp_path):
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = selenium.ChromeService(shutil.which("chromedriver"))
     with selenium.Chrome(options=options, service=service) as browser:
+        browser.command_executor.client_config.timeout = 500  # WebGL without a GPU is slow
         browser.set_script_timeout(300)
         browser.get((folder / "sub-01.html").as_uri())
+        selenium_wait(browser, "return document.readyState == 'complete'")
         broken = "return [...document.images].filter(i => i.loading != 'lazy' && !i.naturalWidth)"
         assert browser.execute_script(broken) == []
         browser.find_element("link text", "Open the interactive viewer").click()
