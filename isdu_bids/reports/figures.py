@@ -116,7 +116,8 @@ def in_ras(scan: ScanMaps) -> ScanMaps:
     direction = [0.0, 0.0, 0.0]
     for component, (axis, sign) in zip(scan.b0_direction, io_orientation(scan.affine), strict=True):
         direction[int(axis)] = sign * component
-    return replace(scan, **turned, b0_direction=tuple(direction))
+    x, y, z = direction
+    return replace(scan, **turned, b0_direction=(x, y, z))
 
 
 def _map(title: str, volume: Volume, scale: Scale, view: View, slices: Slices) -> Figure:
@@ -226,7 +227,10 @@ def _fit(scan: ScanMaps, view: View, slices: Slices) -> Figure:
 
 
 def _classical(scan: ScanMaps, view: View, slices: Slices) -> Figure:
-    geometry = {"voxel_size_mm": scan.voxel_size_mm, "b0_direction": scan.b0_direction}
+    geometry: dict[str, Any] = {
+        "voxel_size_mm": scan.voxel_size_mm,
+        "b0_direction": scan.b0_direction,
+    }
     field = np.nan_to_num(scan.local_field_ppm)
     classical = np.zeros_like(scan.chi_ppm)
     if scan.eroded.any():

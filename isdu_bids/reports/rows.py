@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,9 @@ def choose_slices(view: View, brain: Volume, labels: Volume | None) -> Slices:
 
     def through(plane: str, fraction: float, wanted: Collection[int]) -> float:
         axis = PLANES[plane][0]
-        places = [] if labels is None else np.nonzero(np.isin(labels[view.box], list(wanted)))[axis]
+        places: Any = (
+            () if labels is None else np.nonzero(np.isin(labels[view.box], list(wanted)))[axis]
+        )
         return float(np.mean(places) / lengths[axis]) if len(places) else in_box(plane, fraction)
 
     low, middle, high = _BY_GEOMETRY["axial"]
@@ -81,7 +84,7 @@ def through_nuclei(labels: Volume, view: View) -> list[Row]:
     """Two axial slices and a coronal one through the deep nuclei; near the middle without any."""
     shown = labels[view.box]
     nuclei = np.nonzero(np.isin(shown, [label for n in NUCLEI for label in n.labels]))
-    rows = []
+    rows: list[Row] = []
     for plane, part in (("axial", (0.35, 0.65)), ("coronal", (0.6,))):
         axis, *_ = PLANES[plane]
         first, last = (0.3, 0.7)

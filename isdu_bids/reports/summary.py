@@ -152,7 +152,7 @@ def reporting_rows(scan: ScanRecord, selection: str) -> Rows:
         ("Unit and reference", f"ppm, referenced to: {plain(facts.get('reference'))}"),
     ]
     if facts.get("reference_mean_ppm") is not None:
-        text = _region(*(facts.get(f"reference_{part}") for part in ("mean_ppm", "sd_ppm")))
+        text = _region(facts["reference_mean_ppm"], facts["reference_sd_ppm"])
         rows.append(
             ("Reference region before referencing",
              f"{text}, {plain(facts.get('reference_n_voxels'))} voxels")

@@ -102,8 +102,8 @@ def _layers(scan: ScanMaps) -> list[Layer]:
     layers = [
         layer("Susceptibility", "ppm", scan.chi_ppm, scan.eroded_mask, 0.4, signed=True,
               window=CHI_WINDOW_PPM),
-        layer("Magnitude", "", scan.magnitude[0], None, 1.2 * brightest, signed=False,
-              window=brightest),
+        layer("Magnitude", "", scan.magnitude[0] / brightest, None, 1.2, signed=False,
+              window=1.0),
         layer("Local field", "Hz", scan.local_field_ppm * hz, scan.eroded_mask, 0.2 * hz,
               signed=True, window=LOCAL_FIELD_WINDOW_PPM * hz),
     ]  # fmt: skip
