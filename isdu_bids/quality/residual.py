@@ -83,11 +83,11 @@ def fit_residual_rad(
     Whole turns that an echo is off everywhere are no error.
     """
     field_hz = ppm_to_hz(total_field_ppm, field_strength_t)
-    known = field_hz != 0
+    known = np.isfinite(unwrapped_rad).all(axis=0) & np.isfinite(field_hz) & (field_hz != 0)
     squares = np.zeros(field_hz.shape)
     for phase, te in zip(unwrapped_rad, echo_times_s, strict=True):
         residual = phase - 2 * np.pi * te * field_hz
         if known.any():
-            residual = residual - 2 * np.pi * np.round(np.nanmedian(residual[known]) / (2 * np.pi))
+            residual = residual - 2 * np.pi * np.round(np.median(residual[known]) / (2 * np.pi))
         squares += residual**2
     return np.asarray(np.sqrt(squares / len(echo_times_s)))

@@ -143,7 +143,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a vector graphic or a WebP picture, by the extension, whole or not at all."""
     with replacing(path) as partial:
         if path.suffix == ".svg":
-            with rc_context({"svg.hashsalt": path.name, "svg.fonttype": "none"}):
+            with rc_context({"svg.hashsalt": "isdu-bids", "svg.fonttype": "none"}):
                 figure.savefig(partial, metadata={"Date": None})
             return
         figure.set_dpi(_DPI)

@@ -149,11 +149,11 @@ def test_a_flipped_affine_flips_left_and_right(head, only, tmp_path):
     flip = np.diag([-1.0, 1, 1, 1])
     name = "desc-masks_magnitude.webp"
     tile, mirrored = (
-        only(replace(head, affine=affine), tmp_path, name)[150:300, 60:400]
+        only(replace(head, affine=affine), tmp_path, name)[150:300, 542:742]  # middle tile
         for affine in (head.affine, flip @ head.affine)
     )
-    assert tile[:, 170:].mean() > tile[:, :170].mean() + 10  # the right is brighter
-    assert mirrored[:, 170:].mean() < mirrored[:, :170].mean() - 10
+    assert tile[:, 100:].mean() > tile[:, :100].mean() + 10  # the right is brighter
+    assert mirrored[:, 100:].mean() < mirrored[:, :100].mean() - 10
 
 
 def test_the_chi_window_is_fixed(head, only, tmp_path):
