@@ -40,7 +40,8 @@ def stored_otherwise(scan: ScanMaps) -> ScanMaps:
             changed[field.name] = np.moveaxis(value[..., ::-1, ::-1, :], -3, -1)
     x, y = np.array(scan.chi_ppm.shape[:2]) - 1
     ras_of = np.array([[0, 0, -1, x], [-1, 0, 0, y], [0, 1, 0, 0], [0, 0, 0, 1.0]])
-    return replace(scan, **changed, affine=scan.affine @ ras_of)
+    along_s = (0.0, 1.0, 0.0)
+    return replace(scan, **changed, affine=scan.affine @ ras_of, b0_direction=along_s)
 
 
 def test_every_figure_is_drawn_small_and_wide(drawn):
