@@ -15,6 +15,11 @@ def figure_folder(output_dir: Path, acquisition: Acquisition) -> Path:
     return output_dir / f"sub-{acquisition.subject}" / "figures"
 
 
+def viewer_folder(output_dir: Path) -> Path:
+    """Script of the viewer, which all of its pages share."""
+    return output_dir / "logs" / "viewer"
+
+
 def log_folder(output_dir: Path, subject: str) -> Path:
     """Summaries, and one folder per run with its settings and crash files."""
     return output_dir / f"sub-{subject}" / "log"

@@ -28,6 +28,11 @@ HANDED_DOWN = (
     "ImagingFrequency",
     "RepetitionTime",
     "FlipAngle",
+    "PixelBandwidth",
+    "ParallelAcquisitionTechnique",
+    "ParallelReductionFactorInPlane",
+    "ParallelReductionFactorOutOfPlane",
+    "PartialFourier",
 )
 
 #: Facts that have a field of their own, so that a reader need not look into ``Processing``.

@@ -93,7 +93,8 @@ def run(options: Options, arguments: Sequence[str]) -> int:
             problems += changed_scans(query.acquisitions, running.output_dir, work_dir)
         else:
             set_aside_failed(problems, running.output_dir, run_uuid)
-            process(options, query.acquisitions, resources, run_uuid, work_dir, problems)
+            command = shlex.join(["isdu-bids", *arguments])
+            process(options, query.acquisitions, resources, run_uuid, work_dir, problems, command)
     finally:
         tell(problems[len(query.problems) :])
         from isdu_bids.workflows.reporting import write_reports
@@ -103,11 +104,12 @@ def run(options: Options, arguments: Sequence[str]) -> int:
             running.output_dir,
             subjects_of(query),
             run_uuid=run_uuid,
-            command=shlex.join(["isdu-bids", *arguments]),
             failures={p.name: p.message for p in problems if p.error is not BusyError},
         )
         for page in pages:
             print(f"report: {page}")
+        if not pages:
+            print(f"no reports: {running.output_dir} holds no processed scan", file=sys.stderr)
     exit_codes = [problem.error.exit_code for problem in problems]
     return 1 if 1 in exit_codes else (*exit_codes, 0)[0]
 

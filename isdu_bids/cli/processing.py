@@ -26,6 +26,7 @@ def process(
     run_uuid: str,
     work_dir: Path,
     problems: list[Problem],
+    command: str,
 ) -> None:
     """Run the workflow on the scans that no other run works on.
 
@@ -42,7 +43,7 @@ def process(
         before = {scan.name: _written(output_dir, scan) for scan in usable}
         try:
             if usable:
-                failed += _run(options, usable, resources, run_uuid, work_dir, contents)
+                failed += _run(options, usable, resources, run_uuid, work_dir, contents, command)
         except KeyboardInterrupt:
             late = [scan for scan in usable if _written(output_dir, scan) == before[scan.name]]
             text = "not finished, because the run was stopped; the same command goes on"
@@ -86,6 +87,7 @@ def _run(
     run_uuid: str,
     work_dir: Path,
     contents: Contents,
+    command: str,
 ) -> list[Problem]:
     from isdu_bids.template.find import find_templates
     from isdu_bids.template.spaces import parse_spaces
@@ -109,6 +111,7 @@ def _run(
         work_dir=work_dir,
         run_uuid=run_uuid,
         contents=contents,
+        command=command,
         stop_on_first_crash=running.stop_on_first_crash,
     )
     try:

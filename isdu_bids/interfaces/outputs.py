@@ -20,9 +20,16 @@ from nipype.interfaces.base import (
 from isdu_bids import __version__, images
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.derivatives import write_outputs
-from isdu_bids.bids.layout import failure_path, figure_folder, summary_path, thumbnail_path
+from isdu_bids.bids.layout import (
+    failure_path,
+    figure_folder,
+    summary_path,
+    thumbnail_path,
+    viewer_folder,
+)
 from isdu_bids.bids.outdated import remove_outdated, remove_unfinished
 from isdu_bids.bids.outputs import OUTPUTS
+from isdu_bids.bids.provenance import HANDED_DOWN
 from isdu_bids.citations import opening_sentence
 from isdu_bids.files import write_json
 from isdu_bids.geometry import voxel_size_mm
@@ -34,6 +41,7 @@ from isdu_bids.quality.record import (
     ScanRecord,
     all_flags,
     further_processing,
+    made_now,
     weights_flags,
     weights_sentences,
     write_record,
@@ -42,6 +50,7 @@ from isdu_bids.quality.segmentation import measure_segmentation
 from isdu_bids.reports.figures import draw_figures
 from isdu_bids.reports.template import remove_other_figures
 from isdu_bids.reports.thumbnail import write_thumbnail
+from isdu_bids.reports.viewer import write_viewer
 from isdu_bids.segmentation.labels import REGIONS
 
 _STACKS = ("magnitude", "phase", "unwrapped")
@@ -124,6 +133,7 @@ class MeasureQuality(Step):
 
 class _FiguresInput(_ScanInput):
     output_dir = traits.Str(mandatory=True)
+    summary = File(exists=True, desc="of the maps that are drawn: they are written first")
     templates = traits.List(traits.Str, desc="whose figures other steps draw")
 
 
@@ -142,6 +152,7 @@ class DrawFigures(Step):
         folder = figure_folder(Path(inputs.output_dir), inputs.acquisition)
         maps, name = _scan_maps(inputs), inputs.acquisition.name
         drawn = draw_figures(maps, folder, name)
+        write_viewer(maps, folder, name, viewer_folder(Path(inputs.output_dir)))
         write_thumbnail(
             thumbnail_path(Path(inputs.output_dir), name),
             maps.chi_ppm,
@@ -159,6 +170,7 @@ class _WriteInput(_takes(_WRITTEN)):  # type: ignore[misc]
     acquisition = traits.Instance(Acquisition, mandatory=True)
     b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
     output_dir = traits.Str(mandatory=True)
+    command = traits.Str("", usedefault=True, desc="of the run, for the record")
     write_fields = traits.Bool(True, usedefault=True)
     measures = File(exists=True, mandatory=True)
     notes = traits.List(File(exists=True), mandatory=True)
@@ -224,6 +236,8 @@ class WriteDerivatives(Step):
             flags=all_flags(met, measures),
             regions=maps.get("regions"),
             further_processing=further_processing(facts),
+            metadata={name: scan.metadata[name] for name in HANDED_DOWN if name in scan.metadata},
+            provenance=made_now(inputs.command),
         )
         self._results["summary"] = str(write_record(record_file, record))
         failure_path(output_dir, scan.name).unlink(missing_ok=True)  # of an earlier run

@@ -17,9 +17,11 @@ class Flag(NamedTuple):
 
 
 def worst_first(flags: Iterable[Flag]) -> list[Flag]:
-    """Remarks by severity, otherwise in their order."""
+    """Remarks by severity, otherwise in their order; a preliminary network comes before all."""
     order = ("error", "warning", "info")
-    return sorted(flags, key=lambda flag: order.index(flag.severity))
+    return sorted(
+        flags, key=lambda flag: (flag.name != "preliminary_weights", order.index(flag.severity))
+    )
 
 
 class _Remark(NamedTuple):

@@ -39,6 +39,8 @@ class ScanMaps:
         Wrapped and unwrapped phase (rad), shape ``(echo, x, y, z)``.
     r2star, t2star, s0
         Relaxation maps (1/s, s, arbitrary); None where there are too few echoes.
+    field_sd_ppm, chi_sd
+        Standard deviations of total field and susceptibility (ppm), where they were computed.
     labels
         FreeSurfer's numbers, 0 is background; None: not segmented.
     """
@@ -59,6 +61,8 @@ class ScanMaps:
     r2star: Volume | None = None
     t2star: Volume | None = None
     s0: Volume | None = None
+    field_sd_ppm: Volume | None = None
+    chi_sd: Volume | None = None
     labels: Volume | None = None
 
     @cached_property

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,10 @@ class ScanRecord:
         Columns of the regions' statistics; None: not segmented.
     further_processing
         Resampling and changes of headers, which the consensus asks to report; empty: none.
+    metadata
+        Of the sequence, by the names that BIDS gives them.
+    provenance
+        What made the maps: command, date, versions; a later report does not change it.
     software_version
         Of isdu-bids.
     version
@@ -68,6 +75,8 @@ class ScanRecord:
     flags: Sequence[Flag] = ()
     regions: Mapping[str, Sequence[Any]] | None = None
     further_processing: Sequence[str] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
     software_version: str = __version__
     version: int = RECORD_VERSION
 
@@ -109,6 +118,19 @@ def read_record(path: Path) -> ScanRecord:
         raise DataError(
             f"{path} is damaged or of another version ({error}); run it again"
         ) from error
+
+
+def made_now(command: str) -> dict[str, str]:
+    """Tell what makes maps: this command, now, with these versions on this machine."""
+    packages = {package: version(package) for package in ("torch", "numpy", "nipype", "nibabel")}
+    return {
+        "Command": command,
+        "Date": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "isdu-bids": __version__,
+        "Python": platform.python_version(),
+        **packages,
+        "System": f"{platform.system()} {platform.release()} ({platform.machine()})",
+    }
 
 
 def all_flags(met: Iterable[str], measures: Mapping[str, Any]) -> list[Flag]:

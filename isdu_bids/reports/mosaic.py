@@ -1,7 +1,7 @@
 """Slices of a volume side by side, in anatomical orientation: what goes where on the paper.
 
 Canvases are measured in millimetres, so voxels keep their aspect and all planes share one scale.
-Left of the picture is left of the patient.
+Left of the picture is left of the patient; the front is at the right of sagittal slices.
 """
 
 from __future__ import annotations
@@ -30,27 +30,44 @@ _GAP_MM = 3.0
 
 @dataclass(frozen=True)
 class Row:
-    """Parallel slices of one RAS volume, at fractions (0..1) of the view's box."""
+    """Parallel slices of one RAS volume, at fractions (0..1) of the view's box.
+
+    Attributes
+    ----------
+    volume, plane, fractions
+        What is cut, how and where.
+    caption
+        Written into the first slice.
+    beside
+        Whether it continues the line of the row before it.
+    """
 
     volume: Volume
     plane: str
     fractions: npt.ArrayLike
     caption: str = ""
+    beside: bool = False
 
 
 @dataclass(frozen=True)
 class View:
     """The box of an RAS grid that is shown."""
 
-    voxel_size_mm: tuple[float, float, float]
+    affine: npt.NDArray[np.float64]
     box: Box
+
+    @property
+    def voxel_size_mm(self) -> tuple[float, float, float]:
+        """Edges of a voxel."""
+        return voxel_size_mm(self.affine)
 
     @classmethod
     def around(cls, mask: Volume, affine: npt.ArrayLike) -> View:
         """Bounding box of an RAS mask with a margin; the whole volume if the mask is empty."""
         sizes = voxel_size_mm(affine)
         margin = [round(_MARGIN_MM / size) for size in sizes]
-        return cls(sizes, mask_box(torch.from_numpy(np.array(mask, dtype=bool)), margin))
+        box = mask_box(torch.from_numpy(np.array(mask, dtype=bool)), margin)
+        return cls(np.asarray(affine, dtype=float), box)
 
     def size_mm(self, plane: str) -> tuple[float, float]:
         """Width and height of one slice."""
@@ -61,29 +78,61 @@ class View:
         del edges[PLANES[plane][0]]
         return edges[0], edges[1]
 
+    def index(self, plane: str, fraction: float) -> int:
+        """Slice of the box that is nearest to a fraction of it."""
+        cut = self.box[PLANES[plane][0]]
+        return int(np.round(fraction * (cut.stop - cut.start - 1)))
+
+    def position_mm(self, plane: str, fraction: float) -> float:
+        """World coordinate of the middle of a slice, along the axis that it cuts."""
+        axis = PLANES[plane][0]
+        voxel = [(cut.start + cut.stop - 1) / 2 for cut in self.box]
+        voxel[axis] = self.box[axis].start + self.index(plane, fraction)
+        return float((self.affine @ [*voxel, 1])[axis])
+
     def picture(self, row: Row) -> Volume:
         """Put the slices of a row side by side, first index upwards."""
         axis = PLANES[row.plane][0]
         shown = row.volume[self.box]
-        positions = np.round(np.asarray(row.fractions) * (shown.shape[axis] - 1)).astype(int)
+        positions = [self.index(row.plane, fraction) for fraction in np.ravel(row.fractions)]
         return np.concatenate([np.take(shown, i, axis).T for i in positions], axis=1)
 
     def canvas_mm(self, rows: Sequence[Row]) -> tuple[float, float]:
         """Width and height of a mosaic."""
-        sizes = [self.size_mm(row.plane) for row in rows]
-        width = max(np.size(row.fractions) * w for row, (w, _) in zip(rows, sizes, strict=True))
-        return width, sum(h for _, h in sizes) + _GAP_MM * (len(rows) - 1)
+        lines = [self._line_mm(line) for line in _lines(rows)]
+        height = sum(height for _, height in lines) + _GAP_MM * (len(lines) - 1)
+        return max(width for width, _ in lines), height
 
     def places(self, rows: Sequence[Row]) -> Iterator[tuple[Row, Extent]]:
-        """Where on the canvas each row goes: centred, from the top down."""
+        """Where on the canvas each row goes: lines from the top down, each centred."""
         canvas_width, _ = self.canvas_mm(rows)
         top = 0.0
-        for row in rows:
-            width, height = self.size_mm(row.plane)
-            width *= np.size(row.fractions)
-            left = (canvas_width - width) / 2
-            yield row, (left, left + width, top - height, top)
-            top -= height + _GAP_MM
+        for line in _lines(rows):
+            line_width, line_height = self._line_mm(line)
+            left = (canvas_width - line_width) / 2
+            for row in line:
+                width, height = self._row_mm(row)
+                yield row, (left, left + width, top - height, top)
+                left += width + _GAP_MM
+            top -= line_height + _GAP_MM
+
+    def _row_mm(self, row: Row) -> tuple[float, float]:
+        width, height = self.size_mm(row.plane)
+        return width * np.size(row.fractions), height
+
+    def _line_mm(self, line: Sequence[Row]) -> tuple[float, float]:
+        widths, heights = zip(*map(self._row_mm, line), strict=True)
+        return sum(widths) + _GAP_MM * (len(line) - 1), max(heights)
+
+
+def _lines(rows: Sequence[Row]) -> list[list[Row]]:
+    lines: list[list[Row]] = []
+    for row in rows:
+        if row.beside and lines:
+            lines[-1].append(row)
+        else:
+            lines.append([row])
+    return lines
 
 
 def to_ras(volume: Volume, affine: npt.ArrayLike) -> tuple[Volume, npt.NDArray[np.float64]]:

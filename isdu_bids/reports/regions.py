@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from functools import cache
+from importlib.resources import files
 from math import isfinite
 from typing import Any
+
+import yaml
 
 from isdu_bids.segmentation.labels import CORTEX, PARC_LABELS, REGIONS
 
@@ -41,60 +44,113 @@ OUTLINES = (
     Outline("Ventricles", (4, 43, 5, 44, 14, 15)),
     *NUCLEI,
 )
-#: Rows of the table: nuclei, cortex, white matter, ventricles, brain stem, cerebellum.
-_MAIN_LABELS = (
-    *(label for nucleus in NUCLEI for label in nucleus.labels),
-    *(3, 42, 2, 41, 4, 43, 14, 15, 16, 8, 47, 7, 46),
+#: Rows of the table: their names, and the labels of left and right, or of the midline.
+_ROWS = (
+    *((nucleus.name, nucleus.labels) for nucleus in NUCLEI),
+    ("Cerebral cortex", (3, 42)),
+    ("Cerebral white matter", (2, 41)),
+    ("Lateral ventricle", (4, 43)),
+    ("Third ventricle", (14,)),
+    ("Fourth ventricle", (15,)),
+    ("Brain stem", (16,)),
+    ("Cerebellar cortex", (8, 47)),
+    ("Cerebellar white matter", (7, 46)),
 )
+#: Ends of the strips (ppm).
+STRIP_PPM = (-0.1, 0.25)
 
 
-def regions_html(table: Mapping[str, Sequence[Any]] | None) -> str:
-    """Table of the main regions, left and right; of a segmentation with its own names, of all.
+@dataclass(frozen=True)
+class Value:
+    """A region on one side, as text; ``place`` is where its mean lies on the strip, in percent."""
+
+    side: str
+    chi: str
+    median: str
+    r2star: str
+    volume: str
+    coverage: str
+    is_partial: bool
+    place: float | None
+
+
+@dataclass(frozen=True)
+class RegionRow:
+    """A row of the table: left and right of a region; ``expected`` are ends on the strip."""
+
+    name: str
+    sides: tuple[Value, ...]
+    expected: tuple[float, float] | None
+    expected_text: str = ""
+
+
+def region_rows(table: Mapping[str, Sequence[Any]] | None) -> list[RegionRow]:
+    """List main regions, left and right; of a segmentation with its own names, all of them.
 
     Parameters
     ----------
     table
         Columns of the regions' statistics, as of
         `isdu_bids.segmentation.statistics.region_statistics`; None: not segmented.
-
-    Returns
-    -------
-    str
-        HTML; empty if there is nothing to show.
     """
-    rows = _main_rows(table or {})
-    if not rows:
-        return ""
-    columns = {
-        "Region": [row["name"] for row in rows],
-        "Volume (ml)": [_number(row["volume_mm3"], ".2f", 1e-3) for row in rows],
-        "χ mean ± SD (ppm)": [
-            f"{_number(row['chi_mean_ppm'], '+.4f')} ± {_number(row['chi_sd_ppm'], '.4f')}"
-            if row["n_voxels"]
-            else "n/a"
-            for row in rows
-        ],
-        "χ median (ppm)": [_number(row["chi_median_ppm"], "+.4f") for row in rows],
-        "R2* mean (1/s)": [_number(row["r2star_mean_per_s"], ".1f") for row in rows],
-        "Inside the map": [_number(row["coverage"], ".0%") for row in rows],
-    }
-    shown = {name: cells for name, cells in columns.items() if set(cells) != {"n/a"}}
-    head = "".join(f"<th>{escape(name)}</th>" for name in shown)
-    body = "\n".join(_row_html(cells) for cells in zip(*shown.values(), strict=True))
-    return f'<table class="regions">\n<tr>{head}</tr>\n{body}\n</table>'
-
-
-def _main_rows(table: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    rows = (dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True))
+    columns = table or {}
+    cells = zip(*columns.values(), strict=True)
+    rows = (dict(zip(columns, values, strict=True)) for values in cells)
     by_label = {row["index"]: row for row in rows if row["index"] is not None}
-    main = [by_label[label] for label in _MAIN_LABELS if label in by_label]
-    is_freesurfer = all(row["name"] == REGIONS[row["index"]].name for row in main)
-    return main if main and is_freesurfer else list(by_label.values())
+    main = [(name, [n for n in labels if n in by_label]) for name, labels in _ROWS]
+    shown = [label for _, labels in main for label in labels]
+    if shown and all(by_label[n]["name"] == REGIONS[n].name for n in shown):
+        sides = {"left": "left", "right": "right", "midline": ""}
+        return [
+            _row(name, [(sides[REGIONS[n].side], by_label[n]) for n in labels])
+            for name, labels in main
+            if labels
+        ]
+    return [_row(row["name"], [("", row)]) for row in by_label.values()]
 
 
-def _row_html(cells: Sequence[str]) -> str:
-    name, *values = map(escape, cells)
-    return f"<tr><th>{name}</th>{''.join(f'<td>{value}</td>' for value in values)}</tr>"
+def expected_note() -> str:
+    """Say what the expected values are, and whose."""
+    return str(_expected()["note"])
+
+
+def strip_place(chi_ppm: float) -> float:
+    """Place of a value on the strip, in percent of its width."""
+    low, high = STRIP_PPM
+    return round(100 * min(max((chi_ppm - low) / (high - low), 0.0), 1.0), 1)
+
+
+def _row(name: str, sides: Sequence[tuple[str, Mapping[str, Any]]]) -> RegionRow:
+    values = tuple(_value(side, row) for side, row in sides)
+    if name not in _expected()["regions"]:
+        return RegionRow(name, values, None)
+    mean, sd = _expected()["regions"][name]
+    low, high = mean - 2 * sd, mean + 2 * sd
+    text = f"{low:.3f} to {high:.3f}"
+    return RegionRow(name, values, (strip_place(low), strip_place(high)), text)
+
+
+def _value(side: str, row: Mapping[str, Any]) -> Value:
+    mean = row["chi_mean_ppm"] if row["n_voxels"] else None
+    known = mean is not None and isfinite(mean)
+    chi = f"{_number(mean, '+.3f')} ± {_number(row['chi_sd_ppm'], '.3f')}" if known else "n/a"
+    coverage = row["coverage"]
+    return Value(
+        side=side,
+        chi=chi,
+        median=_number(row["chi_median_ppm"], "+.3f"),
+        r2star=_number(row["r2star_mean_per_s"], ".1f"),
+        volume=_number(row["volume_mm3"], ".2f", 1e-3),
+        coverage=_number(coverage, ".0f", 100) + (" %" if _number(coverage, "") != "n/a" else ""),
+        is_partial=coverage is not None and coverage < 0.5,
+        place=strip_place(float(mean)) if mean is not None and known else None,
+    )
+
+
+@cache
+def _expected() -> dict[str, Any]:
+    text = (files("isdu_bids") / "data" / "expected_chi.yml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text))
 
 
 def _number(value: float | None, form: str, factor: float = 1.0) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,35 +12,87 @@ import numpy.typing as npt
 from isdu_bids.reports.mosaic import PLANES, Row, View, Volume
 from isdu_bids.reports.regions import NUCLEI
 
+#: Where slices lie in the box of an adult's brain (0: left, back, bottom): dentate nuclei, basal
+#: ganglia and upper cortex; basal ganglia and dentate nuclei; beside the midline.
+_BY_GEOMETRY = {"axial": (0.22, 0.46, 0.72), "coronal": (0.57, 0.27), "sagittal": (0.46,)}
+_CEREBELLAR_WHITE_MATTER = (7, 46)
+_BASAL_GANGLIA = (12, 13, 51, 52)
 
-def three_planes(volume: Volume, view: View) -> list[Row]:
-    """Two axial rows from the bottom up, a coronal and a sagittal one, all about equally wide."""
-    n_across = 7
-    axial_width, _ = view.size_mm("axial")
-    sagittal_width, _ = view.size_mm("sagittal")
-    n_sagittal = max(1, int(n_across * axial_width / sagittal_width))
-    axial = np.linspace(0.15, 0.9, 2 * n_across)
+Slices = Mapping[str, tuple[float, ...]]
+
+
+def choose_slices(view: View, brain: Volume, labels: Volume | None) -> Slices:
+    """Choose the slices that all figures of a scan show, as fractions of the view's box.
+
+    They go through the deep nuclei and the cortex, by the labels where there are any, otherwise
+    where these lie in most brains.
+    """
+    inside = [
+        np.flatnonzero(brain[view.box].any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))
+    ]
+    lengths = [max(cut.stop - cut.start - 1, 1) for cut in view.box]
+
+    def in_box(plane: str, fraction: float) -> float:
+        axis = PLANES[plane][0]
+        if not inside[axis].size:
+            return fraction
+        first, last = inside[axis][[0, -1]]
+        return float((first + fraction * (last - first)) / lengths[axis])
+
+    def through(plane: str, fraction: float, wanted: Collection[int]) -> float:
+        axis = PLANES[plane][0]
+        places: Any = (
+            () if labels is None else np.nonzero(np.isin(labels[view.box], list(wanted)))[axis]
+        )
+        return float(np.mean(places) / lengths[axis]) if len(places) else in_box(plane, fraction)
+
+    low, middle, high = _BY_GEOMETRY["axial"]
+    front, back = _BY_GEOMETRY["coronal"]
+    return {
+        "axial": (
+            through("axial", low, _CEREBELLAR_WHITE_MATTER),
+            through("axial", middle, _BASAL_GANGLIA),
+            in_box("axial", high),
+        ),
+        "coronal": (
+            through("coronal", front, _BASAL_GANGLIA),
+            through("coronal", back, _CEREBELLAR_WHITE_MATTER),
+        ),
+        "sagittal": (in_box("sagittal", *_BY_GEOMETRY["sagittal"]),),
+    }
+
+
+def all_slices(volume: Volume, slices: Slices) -> list[Row]:
+    """Axial slices, below them coronal ones and a sagittal one."""
     return [
-        Row(volume, "axial", axial[:n_across]),
-        Row(volume, "axial", axial[n_across:]),
-        Row(volume, "coronal", np.linspace(0.15, 0.85, n_across)),
-        Row(volume, "sagittal", np.linspace(0.2, 0.8, n_sagittal)),
+        Row(volume, "axial", slices["axial"]),
+        Row(volume, "coronal", slices["coronal"]),
+        Row(volume, "sagittal", slices["sagittal"], beside=True),
+    ]
+
+
+def few_slices(volume: Volume, slices: Slices) -> list[Row]:
+    """Basal ganglia twice and the sagittal slice, on one line: for comparisons."""
+    return [
+        Row(volume, "axial", slices["axial"][1]),
+        Row(volume, "coronal", slices["coronal"][0], beside=True),
+        Row(volume, "sagittal", slices["sagittal"], beside=True),
     ]
 
 
 def through_nuclei(labels: Volume, view: View) -> list[Row]:
-    """Two axial and two coronal rows through the deep nuclei; near the middle without any."""
+    """Two axial slices and a coronal one through the deep nuclei; near the middle without any."""
     shown = labels[view.box]
     nuclei = np.nonzero(np.isin(shown, [label for n in NUCLEI for label in n.labels]))
-    rows = []
-    for plane in ("axial", "coronal"):
+    rows: list[Row] = []
+    for plane, part in (("axial", (0.35, 0.65)), ("coronal", (0.6,))):
         axis, *_ = PLANES[plane]
         first, last = (0.3, 0.7)
         if nuclei[axis].size:
             ends = np.percentile(nuclei[axis], (15, 90))  # beyond are tips and stray voxels
             first, last = ends / max(shown.shape[axis] - 1, 1)
-        fractions = np.linspace(first, last, 4)
-        rows += [Row(labels, plane, fractions[:2]), Row(labels, plane, fractions[2:])]
+        fractions = first + np.array(part) * (last - first)
+        rows.append(Row(labels, plane, fractions, beside=bool(rows)))
     return rows
 
 

@@ -1,34 +1,70 @@
-"""The report of one subject: ``sub-XX.html``, readable offline beside its ``figures`` folder.
-
-nireports puts sections together; template, styles and every figure are our own.
-"""
+"""The report of one subject: ``sub-XX.html``, readable offline beside its ``figures`` folder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-import yaml
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
-from isdu_bids.files import replacing, write_text
+from isdu_bids.files import write_text
+from isdu_bids.quality.flags import Flag, worst_first
 from isdu_bids.quality.record import ScanRecord
-from isdu_bids.reports.figures import FIGURES
+from isdu_bids.reports.figures import FIGURES, MAPS, ScanFigure
 from isdu_bids.reports.methods_text import markdown_to_html, methods_text
-from isdu_bids.reports.regions import regions_html
+from isdu_bids.reports.regions import RegionRow, expected_note, region_rows, strip_place
 from isdu_bids.reports.summary import (
-    about_html,
-    errors_html,
-    failures_html,
-    measures_html,
-    summary_html,
+    MeasureRow,
+    Rows,
+    Verdict,
+    acquisition_rows,
+    measure_rows,
+    processing_rows,
+    reporting_rows,
+    verdict,
+)
+from isdu_bids.reports.viewer import viewer_path
+
+#: Of the regions' table, what a reader wants to know at once.
+_FIRST = ("Pallidum", "Putamen", "Caudate")
+_TEMPLATE_CAPTION = (
+    "The scan after registration, under the outlines of the template. Both should follow the "
+    "anatomy; the map ends where it is valid, inside the brain mask."
 )
 
-_DATA = Path(str(files("isdu_bids"))).absolute() / "data" / "reports"
 
-#: Entities that name a scan, as nireports calls them.
-_ENTITIES = {"ses": "session", "acq": "acquisition", "rec": "reconstruction", "run": "run"}
+@dataclass(frozen=True)
+class Shown:
+    """A figure that there is: where, and what to say of it."""
+
+    section: str
+    title: str
+    source: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class ScanSection:
+    """What the page shows of one scan."""
+
+    anchor: str
+    title: str
+    verdict: Verdict
+    flags: Sequence[Flag]
+    older: str
+    maps: Sequence[Shown]
+    figures: Sequence[Shown]
+    viewer: str
+    first_regions: Sequence[RegionRow]
+    regions: Sequence[RegionRow]
+    measures: Sequence[MeasureRow]
+    acquisition: Rows
+    processing: Rows
+    reporting: Rows
+    provenance: Rows
 
 
 def write_subject_report(
@@ -36,8 +72,6 @@ def write_subject_report(
     subject: str,
     *,
     scans: Sequence[ScanRecord],
-    run_uuid: str,
-    about: Mapping[str, Any],
     selection: str = "all scans that have magnitude, phase and the required metadata",
     failures: Mapping[str, str] | None = None,
     crash_files: Sequence[Path] = (),
@@ -45,7 +79,7 @@ def write_subject_report(
     """Write ``sub-XX.html`` into the root of the derivative dataset.
 
     Figures are those that `draw_figures` has left in ``sub-XX/figures``; one that is missing is
-    left out. Text goes there too, as fragments of HTML.
+    left out.
 
     Parameters
     ----------
@@ -55,93 +89,69 @@ def write_subject_report(
         Label without ``sub-``.
     scans
         Processed scans in the order of the report.
-    run_uuid
-        Names the run's folder in ``sub-XX/log``.
-    about
-        Rows of the section *About*: command line, versions, date, container.
     selection
         Inclusion and exclusion criteria.
     failures
-        Name of a scan without a map -> reason.
+        Name of a scan whose last run failed -> reason; it may have older maps.
     crash_files
         Text files shown in full in the section *Errors*.
     """
+    failed = failures or {}
     folder = output_dir / f"sub-{subject}" / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    fragments = {
-        f"sub-{subject}_desc-methods_report": markdown_to_html(
-            methods_text((scan.sentences for scan in scans), level=3).removeprefix("### Methods\n")
-        ),
-        f"sub-{subject}_desc-about_report": about_html(about),
-        f"sub-{subject}_desc-failures_report": failures_html(failures or {}),
-        f"sub-{subject}_desc-errors_report": errors_html(failures or {}, crash_files),
-    }
-    for scan in scans:
-        fragments[f"{scan.name}_desc-summary_scan"] = summary_html(scan, selection)
-        fragments[f"{scan.name}_desc-regions_scan"] = regions_html(scan.regions)
-        fragments[f"{scan.name}_desc-measures_scan"] = measures_html(scan)
-    for name, fragment in fragments.items():
-        write_text(folder / f"{name}.html", fragment)
-
-    bootstrap = output_dir / f"sub-{subject}" / "log" / run_uuid / "report.yml"
-    outline = yaml.safe_load((_DATA / "subject.yml").read_text(encoding="utf-8"))
-    specification = {
-        "title": f"isdu-bids: sub-{subject}",
-        "template_path": str(_DATA / "subject.html.j2"),
-        "sections": [_section(section, subject, scans) for section in outline],
-    }
-    write_text(bootstrap, yaml.safe_dump(specification, sort_keys=False))
-    return _assemble(output_dir, subject, run_uuid, bootstrap)
+    sections = [_scan(output_dir, folder, scan, selection, failed.get(scan.name)) for scan in scans]
+    methods = methods_text((scan.sentences for scan in scans), level=3)
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    template = files("isdu_bids") / "data" / "reports" / "subject.html.j2"
+    page = environment.from_string(template.read_text(encoding="utf-8")).render(
+        title=f"sub-{subject}: quantitative susceptibility mapping",
+        scans=sections,
+        failures=failed,
+        methods=Markup(markdown_to_html(methods.removeprefix("### Methods\n"))) if scans else "",
+        crashes=[(path.name, path.read_text("utf-8", "replace")) for path in crash_files],
+        zero=strip_place(0.0),
+        expected_note=expected_note(),
+    )
+    return write_text(output_dir / f"sub-{subject}.html", page)
 
 
-def _section(
-    section: Mapping[str, Any], subject: str, scans: Sequence[ScanRecord]
-) -> dict[str, Any]:
-    """One section for nireports; several scans are told apart by headings."""
-    shown = [_reportlet(item, f"sub-{subject}") for item in section.get("subject", ())]
-    figures = [
-        {"figure": f"{figure.name}.png", "caption": figure.caption}
-        for figure in FIGURES
-        if figure.section == section["name"]
-    ]
-    for scan in scans:
-        items = [*section.get("scan", ()), *figures]
-        reportlets = [_reportlet(item, scan.name) for item in items]
-        if len(scans) > 1 and reportlets:
-            reportlets[0]["title"] = " ".join(scan.name.split("_")[1:]) or scan.name
-        shown += reportlets
-    return {"name": section["name"], "reportlets": shown}
+def _scan(
+    output_dir: Path, folder: Path, scan: ScanRecord, selection: str, failure: str | None
+) -> ScanSection:
+    figures = [shown for figure in FIGURES if (shown := _shown(output_dir, folder, scan, figure))]
+    for path in sorted(folder.glob(f"{scan.name}_space-*_desc-template_Chimap.webp")):
+        source = path.relative_to(output_dir).as_posix()
+        figures.append(Shown("Template space", "In template space", source, _TEMPLATE_CAPTION))
+    viewer = viewer_path(folder, scan.name)
+    regions = region_rows(scan.regions)
+    return ScanSection(
+        anchor=scan.name,
+        title=" ".join(scan.name.split("_")[1:]) or scan.name,
+        verdict=verdict(scan.flags),
+        flags=worst_first(scan.flags),
+        older=_older(scan, failure) if failure else "",
+        maps=[figure for figure in figures if figure.section == MAPS],
+        figures=[figure for figure in figures if figure.section != MAPS],
+        viewer=viewer.relative_to(output_dir).as_posix() if viewer.exists() else "",
+        first_regions=[row for row in regions if row.name in _FIRST],
+        regions=regions,
+        measures=measure_rows(scan.measures),
+        acquisition=acquisition_rows(scan),
+        processing=processing_rows(scan),
+        reporting=reporting_rows(scan, selection),
+        provenance=list(scan.provenance.items()),
+    )
 
 
-def _reportlet(item: Mapping[str, str], scan_name: str) -> dict[str, Any]:
-    """Query that one file only can answer: entities that the scan lacks must be absent."""
-    labels = dict(pair.split("-", 1) for pair in scan_name.split("_"))
-    description, _, file_end = item["figure"].partition("_")
-    suffix, _, extension = file_end.partition(".")
-    query = {name: labels.get(key) for key, name in _ENTITIES.items()}
-    query |= {"datatype": "figures", "desc": description.removeprefix("desc-")}
-    query |= {"suffix": suffix, "extension": f".{extension}"}
-    anchor = f"{scan_name}_{description}_{suffix}"
-    caption = {"caption": item["caption"]} if item.get("caption") else {}
-    return {"name": anchor, "bids": query, **caption}
+def _older(scan: ScanRecord, failure: str) -> str:
+    date = scan.provenance.get("Date", "an earlier run")
+    return f"The last run of this scan failed ({failure}). What is shown here is from {date}."
 
 
-def _assemble(output_dir: Path, subject: str, run_uuid: str, bootstrap: Path) -> Path:
-    from bids import config
-    from nireports.assembler.report import Report
-
-    # nireports' own patterns also match folders: an output below "ses-1/" or "anat/" would lose all
-    # of its figures. Ours look at file names only.
-    config.get_option("config_paths")["figures"] = str(_DATA / "figures.json")
-    page = output_dir / f"sub-{subject}.html"
-    with replacing(page) as unfinished:
-        report = Report(
-            output_dir,
-            run_uuid,
-            bootstrap_file=bootstrap,
-            out_filename=str(unfinished),
-            reportlets_dir=output_dir / f"sub-{subject}",
-            subject=subject,
-        )
-        report.generate_report()
-    return page
+def _shown(output_dir: Path, folder: Path, scan: ScanRecord, figure: ScanFigure) -> Shown | None:
+    path = folder / f"{scan.name}_{figure.name}"
+    if not path.exists():
+        return None
+    source = path.relative_to(output_dir).as_posix()
+    return Shown(figure.section, figure.title, source, figure.caption)

@@ -18,7 +18,7 @@ _BRAIN_COLOR, _WHITE_MATTER_COLOR = "#e69f00", "#56b4e9"  # distinct to colour-b
 
 def template_figure_path(folder: Path, scan_name: str, template: str) -> Path:
     """File of the figure; one template has one."""
-    return folder / f"{scan_name}_space-{template}_desc-template_Chimap.png"
+    return folder / f"{scan_name}_space-{template}_desc-template_Chimap.webp"
 
 
 def remove_other_figures(folder: Path, scan_name: str, templates: list[str]) -> None:
@@ -45,7 +45,7 @@ def draw_template_figure(
     Parameters
     ----------
     path
-        PNG to write.
+        WebP to write.
     space
         Name for the title.
     template_t1w, template_brain
@@ -63,10 +63,9 @@ def draw_template_figure(
     relative = magnitude / max(float(np.percentile(magnitude[brain], 99)), 1e-12)
 
     def rows(volume: Volume) -> list[Row]:
-        axial, coronal = np.linspace(0.2, 0.8, 6), np.linspace(0.25, 0.75, 3)
+        axial, coronal = np.linspace(0.25, 0.75, 3), np.linspace(0.3, 0.7, 3)
         return [
-            Row(volume, "axial", axial[:3]),
-            Row(volume, "axial", axial[3:]),
+            Row(volume, "axial", axial),
             Row(volume, "coronal", coronal),
         ]
 

@@ -47,6 +47,8 @@ class Corridor:
         Threads of the steps that use several.
     use_gpu
         Whether steps take a GPU slot.
+    command
+        Of the run, for the records.
     steps
         Those that have notes, in the order of the walk.
     flags
@@ -62,6 +64,7 @@ class Corridor:
     contents: Contents
     omp_nthreads: int = 1
     use_gpu: bool = False
+    command: str = ""
     steps: list[pe.Node] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
 
@@ -129,6 +132,7 @@ class Corridor:
             "echo_times_s": list(scan.echo_times_s),
             "field_strength_t": scan.field_strength_t,
             "output_dir": str(self.output_dir),
+            "command": self.command,
             "device": self.settings.device,
             "use_gpu": self.use_gpu,
             "inputs_sha256": self.contents.of_scan(scan),

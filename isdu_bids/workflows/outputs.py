@@ -24,8 +24,10 @@ def connect_outputs(
     spaces = [space.template for space in parse_spaces(corridor.settings.output_spaces)]
     used = [space.template.space.template for space in registered]
     flags = corridor.flags + (["template_unavailable"] if len(used) < len(spaces) else [])
-    figures = DrawFigures(templates=used)
-    corridor.add("figures", figures, maps, mem_gb=corridor.memory.field_gb)
     write = WriteDerivatives(write_fields=write_fields, flags=flags, templates=spaces)
     taken = maps | corridor.gather("notes", [(step, "notes") for step in corridor.steps])
-    return corridor.add("write", write, taken, mem_gb=corridor.memory.load_gb)
+    written = corridor.add("write", write, taken, mem_gb=corridor.memory.load_gb)
+    # after the maps, so that a page never shows new figures beside old maps
+    figures = DrawFigures(templates=used)
+    corridor.add("figures", figures, maps | written, mem_gb=corridor.memory.field_gb)
+    return written

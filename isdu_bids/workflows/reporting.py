@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from importlib.metadata import version
+from contextlib import suppress
 from pathlib import Path
 
-from isdu_bids.bids.layout import failure_path, log_folder, summary_files, summary_name
+from isdu_bids.bids.layout import (
+    failure_files,
+    failure_path,
+    log_folder,
+    summary_files,
+    summary_name,
+)
 from isdu_bids.errors import DataError
-from isdu_bids.files import write_json
+from isdu_bids.files import read_json, write_json
 from isdu_bids.quality.record import ScanRecord, read_record
 from isdu_bids.reports.methods_text import Pipeline, write_citation
 from isdu_bids.reports.subject import write_subject_report
@@ -21,7 +25,6 @@ def write_reports(
     subjects: Sequence[str],
     *,
     run_uuid: str,
-    command: str,
     failures: Mapping[str, str],
 ) -> list[Path]:
     """Write the report of each subject, and the methods text of all that the folder holds.
@@ -32,10 +35,10 @@ def write_reports(
         Root of the derivative dataset.
     subjects
         Labels without ``sub-``.
-    run_uuid, command
+    run_uuid
         Of this run.
     failures
-        Scan name -> what went wrong.
+        Scan name -> what went wrong in it. It is remembered until a run of the scan succeeds.
 
     Returns
     -------
@@ -46,24 +49,20 @@ def write_reports(
         write_json(failure_path(output_dir, name), {"reason": why, "run": run_uuid})
     pages = []
     for subject in subjects:
-        found, own = read_records(output_dir, subject)
-        own |= {
-            name: why for name, why in failures.items() if name.split("_")[0] == f"sub-{subject}"
-        }
-        if not found and not own:
+        found, failed = read_records(output_dir, subject)
+        runs = set()
+        for name, path in failure_files(output_dir, subject).items():
+            with suppress(DataError):  # another job may be writing it
+                failure = read_json(path)
+                failed[name] = str(failure.get("reason", "no reason is known"))
+                runs.add(str(failure.get("run")))
+        if not found and not failed:
             continue
+        folders = [log_folder(output_dir, subject) / run for run in sorted(runs)]
+        crash_files = [path for folder in folders for path in sorted(folder.glob("crash-*.txt"))]
         pages.append(
             write_subject_report(
-                output_dir,
-                subject,
-                # what failed in this run must not pass for a result of it
-                scans=[record for record in found if record.name not in own],
-                run_uuid=run_uuid,
-                about=about(command),
-                failures=own,
-                crash_files=sorted(
-                    (log_folder(output_dir, subject) / run_uuid).glob("crash-*.txt")
-                ),
+                output_dir, subject, scans=found, failures=failed, crash_files=crash_files
             )
         )
     if pipelines(output_dir):
@@ -88,13 +87,3 @@ def pipelines(output_dir: Path) -> list[Pipeline]:
     subjects = [folder.name.removeprefix("sub-") for folder in folders if folder.is_dir()]
     records = (record for subject in subjects for record in read_records(output_dir, subject)[0])
     return list(dict.fromkeys(record.sentences for record in records))
-
-
-def about(command: str) -> dict[str, str]:
-    """Tell what made the report."""
-    return {
-        "Command": command,
-        "Date": f"{datetime.now():%Y-%m-%d %H:%M}",
-        "Python": platform.python_version(),
-        **{package: version(package) for package in ("torch", "numpy", "nipype", "nibabel")},
-    }

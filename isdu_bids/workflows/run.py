@@ -40,6 +40,7 @@ def init_run_wf(
     run_uuid: str,
     contents: Contents,
     templates: Sequence[Template] = (),
+    command: str = "",
     stop_on_first_crash: bool = False,
 ) -> pe.Workflow:
     """Workflow of a run: one sub-workflow per scan, which do not depend on each other."""
@@ -66,6 +67,7 @@ def init_run_wf(
             contents=contents,
             omp_nthreads=resources.omp_nthreads or 1,
             use_gpu=use_gpu,
+            command=command,
             write_fields=not field_names_clash(scan, acquisitions),
         )
         crash_folder = log_folder(output_dir, scan.subject) / run_uuid

@@ -33,6 +33,7 @@ def init_scan_wf(
     templates: Sequence[Template] = (),
     omp_nthreads: int = 1,
     use_gpu: bool = False,
+    command: str = "",
     write_fields: bool = True,
 ) -> pe.Workflow:
     """Workflow of one acquisition.
@@ -42,6 +43,8 @@ def init_scan_wf(
     Parameters
     ----------
     acquisition, b0_direction, settings, output_dir, memory, contents, omp_nthreads, use_gpu
+        See `isdu_bids.workflows.corridor.Corridor`.
+    command
         See `isdu_bids.workflows.corridor.Corridor`.
     templates
         Those of the settings' output spaces that can be used.
@@ -58,6 +61,7 @@ def init_scan_wf(
         contents,
         omp_nthreads,
         use_gpu,
+        command,
     )
     maps = connect_field(corridor)
     maps |= connect_relaxation(corridor, maps)

@@ -406,7 +406,7 @@ def test_maps_with_holes_are_refused(tmp_path, value):
     scan = Acquisition("01", field_strength_t=3.0)
     with pytest.raises(DataError, match=r"sub-01_Chimap\.nii\.gz .* not finite"):
         write_output(tmp_path, scan, "chi_ppm", np.full(SHAPE, value), AFFINE, {})
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_misuse_is_refused(tmp_path):

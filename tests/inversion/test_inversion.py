@@ -69,7 +69,7 @@ def test_known_susceptibility_comes_back(name, shape, size, direction, generator
     error = float((estimate - truth).norm() / truth.norm())
     slope = float(estimate @ truth / (truth @ truth))
     assert torch.all(result[~mask] == 0)
-    assert error < {"isdu": 0.75, "tfi": 0.8, "tsvd": 0.55}.get(name, 0.5)
+    assert error < {"isdu": 0.75, "tfi": 0.8, "tsvd": 0.6}.get(name, 0.5)
     assert 0.3 < slope < 1.3
 
 

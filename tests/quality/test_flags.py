@@ -3,11 +3,13 @@ import math
 import pytest
 from faults import fault
 
-from isdu_bids.quality.flags import flags_of_steps, processing_flags
+from isdu_bids.quality.flags import Flag, flags_of_steps, processing_flags, worst_first
 from isdu_bids.quality.measures import MEASURES, flag_scan
 
 HEALTHY = {
     "total_field_sd_ppm": 0.1,
+    "rim_field_ppm": 0.008,
+    "rim_chi_ppm": 0.02,
     "brain_volume_ml": 1400.0,
     "eroded_coverage_fraction": 0.8,
     "voxel_anisotropy": 1.0,
@@ -43,6 +45,8 @@ def test_a_good_scan_has_no_flag():
         ("low_quality_fraction", 0.5, "poor_phase", "warning"),
         ("snr_echo1", 4.0, "noisy", "warning"),
         ("local_field_p99_ppm", 0.5, "implausible_local_field", "warning"),
+        ("rim_field_ppm", 0.025, "background_at_rim", "warning"),
+        ("rim_chi_ppm", 0.064, "bright_rim", "warning"),
         ("chi_extreme_fraction", 0.02, "extreme_values", "warning"),
         ("chi_sd_ppm", 0.001, "flat_map", "warning"),
         ("chi_sd_ppm", 30.0, "wild_map", "warning"),
@@ -82,6 +86,11 @@ def test_worst_comes_first():
         {**HEALTHY, "voxel_anisotropy": 5.0, "snr_echo1": 1.0, "chi_nonfinite_fraction": 1.0}
     )
     assert [flag.severity for flag in flags] == ["error", "warning", "info"]
+
+
+def test_preliminary_weights_come_before_all():
+    flags = [Flag("no_map", "error", ""), Flag("preliminary_weights", "warning", "")]
+    assert worst_first(flags) == flags[::-1]
 
 
 def test_missing_measures_are_named():

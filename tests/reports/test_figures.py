@@ -2,28 +2,31 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from isdu_bids.quality.maps import ScanMaps
 from isdu_bids.reports import figures
-from isdu_bids.reports.figures import draw_figures
+from isdu_bids.reports.figures import FIGURES, MAPS, draw_figures
 from isdu_bids.reports.mosaic import View
-from isdu_bids.reports.page import save_figure
-from isdu_bids.reports.rows import through_nuclei
+from isdu_bids.reports.rows import choose_slices, through_nuclei
 
 NAMES = [
-    "desc-masks_magnitude",
-    "desc-unwrapping_phase",
-    "desc-quality_phase",
-    "desc-total_fieldmap",
-    "desc-local_fieldmap",
-    "desc-mosaic_Chimap",
-    "desc-histogram_Chimap",
+    "desc-mosaic_Chimap.webp",
+    "desc-masks_magnitude.webp",
+    "desc-total_fieldmap.webp",
+    "desc-local_fieldmap.webp",
+    "desc-unexplained_fieldmap.webp",
+    "desc-quality_phase.webp",
+    "desc-classical_Chimap.webp",
+    "desc-histogram_Chimap.svg",
+    "desc-unwrapping_phase.webp",
+    "desc-fit_phase.webp",
 ]
 
 
 def pixels(path):
+    if path.suffix == ".svg":
+        return np.frombuffer(path.read_bytes(), np.uint8).astype(float)
     with Image.open(path) as picture:
         return np.asarray(picture.convert("L"), dtype=float)
 
@@ -37,26 +40,28 @@ def stored_otherwise(scan: ScanMaps) -> ScanMaps:
             changed[field.name] = np.moveaxis(value[..., ::-1, ::-1, :], -3, -1)
     x, y = np.array(scan.chi_ppm.shape[:2]) - 1
     ras_of = np.array([[0, 0, -1, x], [-1, 0, 0, y], [0, 1, 0, 0], [0, 0, 0, 1.0]])
-    return replace(scan, **changed, affine=scan.affine @ ras_of)
+    along_s = (0.0, 1.0, 0.0)
+    return replace(scan, **changed, affine=scan.affine @ ras_of, b0_direction=along_s)
 
 
 def test_every_figure_is_drawn_small_and_wide(drawn):
-    assert [path.name for path in drawn] == [f"sub-01_{name}.png" for name in NAMES]
+    assert [path.name for path in drawn] == [f"sub-01_{name}" for name in NAMES]
     for path in drawn:
-        assert path.stat().st_size < 700_000
-        assert pixels(path).shape[1] == 1100
-        assert pixels(path).std() > 5
+        assert path.stat().st_size < 300_000
+        if path.suffix != ".svg":
+            assert pixels(path).shape[1] == 1400
+            assert pixels(path).std() > 5
 
 
-REGIONS = "sub-01_desc-regions_dseg.png"
+REGIONS = "sub-01_desc-regions_dseg.webp"
 
 
 def colours(path):
     """How many pixels a pure hue has: (pallidum's blue, putamen's pink), on each half."""
     with Image.open(path) as picture:
-        rgb = np.asarray(picture.convert("RGB"), dtype=int)[40:, :995]  # legend is on the right
-    near = [np.abs(rgb - hue).max(-1) < 60 for hue in ((12, 48, 255), (236, 13, 176))]
-    return [(int(hue[:, :500].sum()), int(hue[:, 500:].sum())) for hue in near]
+        rgb = np.asarray(picture.convert("RGB"), dtype=int)[45:, :830]  # two axial slices
+    near = [np.abs(rgb - hue).max(-1) < 90 for hue in ((12, 48, 255), (236, 13, 176))]
+    return [(int(hue[:, :415].sum()), int(hue[:, 415:].sum())) for hue in near]
 
 
 @pytest.fixture
@@ -70,10 +75,9 @@ def labelled(head) -> ScanMaps:
 
 def test_regions_are_outlined_on_magnitude_and_map(labelled, tmp_path):
     paths = draw_figures(labelled, tmp_path, "sub-01")
-    assert [path.name for path in paths[:-1]] == [f"sub-01_{name}.png" for name in NAMES]
-    assert paths[-1].name == REGIONS
-    assert paths[-1].stat().st_size < 700_000
-    for left, right in colours(paths[-1]):
+    assert [path.name for path in paths] == [*(f"sub-01_{n}" for n in NAMES[:6]), REGIONS,
+                                             *(f"sub-01_{n}" for n in NAMES[6:])]  # fmt: skip
+    for left, right in colours(tmp_path / REGIONS):
         assert left > 100
         assert right > 100
 
@@ -81,7 +85,7 @@ def test_regions_are_outlined_on_magnitude_and_map(labelled, tmp_path):
 @pytest.fixture
 def only_regions(monkeypatch):
     """Draw the one figure: all of them take seconds."""
-    only = tuple(figure for figure in figures.FIGURES if figure.name == "desc-regions_dseg")
+    only = tuple(figure for figure in figures.FIGURES if figure.name == "desc-regions_dseg.webp")
     monkeypatch.setattr(figures, "FIGURES", only)
 
 
@@ -125,42 +129,67 @@ def test_outlines_of_an_earlier_run_are_removed(head, labelled, tmp_path):
     assert not (tmp_path / REGIONS).exists()
 
 
-def test_large_figures_keep_the_hues_of_thin_lines(tmp_path):
-    """256 colours are shared out by pixels: greys and the many red ones would get all of them."""
-    figure = Figure(figsize=(11, 8))
-    axes = figure.add_axes((0, 0, 1, 1))
-    noise = np.random.default_rng(0).uniform(size=(800, 1100))
-    axes.imshow(noise, cmap="gray", extent=(0, 11, 0, 8))
-    for x in np.linspace(0.1, 10.9, 60):
-        axes.plot([x, x + 0.05], [0, 7], color="#cd3e4e", linewidth=0.8)
-    for left in (1, 7):
-        axes.plot([left, left + 1.4], [7.3, 7.4], color="#0c30ff", linewidth=1.5)
-        axes.plot([left, left + 1.4], [7.5, 7.6], color="#ec0db0", linewidth=1.5)
-    save_figure(figure, tmp_path / "noise.png")
-    with Image.open(tmp_path / "noise.png") as picture:
-        assert picture.mode == "P"
-    for left, right in colours(tmp_path / "noise.png"):
-        assert min(left, right) > 100
-
-
 def test_figures_do_not_depend_on_how_voxels_are_stored(head, drawn, tmp_path):
     for path, twin in zip(drawn, draw_figures(stored_otherwise(head), tmp_path, "s"), strict=True):
         np.testing.assert_array_equal(pixels(path), pixels(twin), err_msg=path.name)
 
 
-def test_a_flipped_affine_flips_left_and_right(head, drawn, tmp_path):
+@pytest.fixture
+def only(monkeypatch):
+    """Draw one figure: all of them take seconds."""
+
+    def draw(scan, folder, name):
+        kept = tuple(figure for figure in FIGURES if figure.name == name)
+        monkeypatch.setattr(figures, "FIGURES", kept)
+        return pixels(draw_figures(scan, folder, "sub-01")[0])
+
+    return draw
+
+
+def test_a_flipped_affine_flips_left_and_right(head, only, tmp_path):
     flip = np.diag([-1.0, 1, 1, 1])
-    flipped = draw_figures(replace(head, affine=flip @ head.affine), tmp_path, "sub-01")
-    tile, mirrored = (pixels(paths[0])[60:160, 20:140] for paths in (drawn, flipped))
-    assert tile[:, 60:].mean() > tile[:, :60].mean() + 10  # the right is brighter
-    assert mirrored[:, 60:].mean() < mirrored[:, :60].mean() - 10
+    name = "desc-masks_magnitude.webp"
+    tile, mirrored = (
+        only(replace(head, affine=affine), tmp_path, name)[150:300, 542:742]  # middle tile
+        for affine in (head.affine, flip @ head.affine)
+    )
+    assert tile[:, 100:].mean() > tile[:, :100].mean() + 10  # the right is brighter
+    assert mirrored[:, 100:].mean() < mirrored[:, :100].mean() - 10
 
 
-def test_the_chi_window_is_fixed(head, drawn, tmp_path):
+def test_the_chi_window_is_fixed(head, only, tmp_path):
     """Ten times the map must look different: nothing is stretched to the data."""
-    louder = draw_figures(replace(head, chi_ppm=head.chi_ppm * 10), tmp_path, "sub-01")
-    chi = NAMES.index("desc-mosaic_Chimap")
-    assert pixels(louder[chi]).std() > 1.1 * pixels(drawn[chi]).std()
+    name = "desc-mosaic_Chimap.webp"
+    louder = only(replace(head, chi_ppm=head.chi_ppm * 10), tmp_path, name)
+    assert louder.std() > 1.1 * only(head, tmp_path, name).std()
+
+
+def test_maps_that_few_scans_have_are_drawn(head, labelled, tmp_path):
+    volume = np.abs(head.chi_ppm)
+    whole = replace(labelled, r2star=volume * 1e3, chi_sd=volume, field_sd_ppm=volume / 3)
+    drawn = {path.name for path in draw_figures(whole, tmp_path, "sub-01")}
+    assert drawn == {f"sub-01_{figure.name}" for figure in FIGURES}
+
+
+def test_every_stage_shows_the_same_slices(head):
+    """All figures of maps have one size, so that a reader can flip through them."""
+    view = View.around(head.brain_mask, head.affine)
+    slices = choose_slices(view, head.brain, None)
+    sizes = {
+        tuple(f.draw(head, view, slices).get_size_inches())
+        for f in FIGURES
+        if f.section == MAPS and not f.needs
+    }
+    assert len(sizes) == 1
+
+
+def test_slices_are_cut_where_the_labels_say(head, labelled):
+    view = View.around(head.brain_mask, head.affine)
+    by_labels = choose_slices(view, head.brain, labelled.labels)
+    assert view.position_mm("axial", by_labels["axial"][1]) == pytest.approx(0.0, abs=3)
+    by_geometry = choose_slices(view, head.brain, None)
+    assert by_geometry["sagittal"] == by_labels["sagittal"]
+    assert all(0 < f < 1 for fractions in by_geometry.values() for f in fractions)
 
 
 def test_nan_is_drawn_as_nothing(head, tmp_path):

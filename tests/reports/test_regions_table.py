@@ -5,15 +5,14 @@ import numpy as np
 import pytest
 
 from isdu_bids.quality.record import all_flags
-from isdu_bids.reports.regions import OUTLINES, regions_html
+from isdu_bids.reports.regions import OUTLINES, region_rows, strip_place
 from isdu_bids.segmentation.labels import PARC_LABELS, SYNTHSEG_LABELS, named_region
 from isdu_bids.segmentation.statistics import region_statistics
 
 
-def rows_of(page):
-    """Cells of the table by the name of the row."""
-    rows = [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
-    return {name: cells for name, *cells in rows}
+def rows_of(table):
+    """Values of the table by name and side of the row."""
+    return {(row.name, value.side): value for row in region_rows(table) for value in row.sides}
 
 
 @pytest.fixture(scope="module")
@@ -33,22 +32,35 @@ def table(volumes, **extra):
 
 def test_values_are_those_of_the_regions(volumes):
     r2star = np.full(volumes[0].shape, 33.25)
-    rows = rows_of(regions_html(table(volumes, r2star_per_s=r2star)))
-    assert list(rows)[:3] == ["Region", "Left-Pallidum", "Right-Pallidum"]
-    assert rows["Left-Putamen"] == ["0.80", "+0.1000 ± 0.0000", "+0.1000", "33.2", "50%"]
-    assert rows["Right-Pallidum"] == ["0.80", "+0.2000 ± 0.0000", "+0.2000", "33.2", "100%"]
-    assert rows["Left-Pallidum"] == ["0.00", "n/a", "n/a", "n/a", "n/a"]
-    assert "Left-Hippocampus" not in rows  # among others that the .tsv has
-    assert "Whole-Mask" not in rows
+    rows = rows_of(table(volumes, r2star_per_s=r2star))
+    putamen, pallidum = rows["Putamen", "left"], rows["Pallidum", "right"]
+    assert (putamen.chi, putamen.median, putamen.coverage) == ("+0.100 ± 0.000", "+0.100", "50 %")
+    assert (putamen.r2star, putamen.volume) == ("33.2", "0.80")
+    assert (pallidum.chi, pallidum.coverage) == ("+0.200 ± 0.000", "100 %")
+    assert rows["Pallidum", "left"].chi == rows["Pallidum", "left"].coverage == "n/a"
+    assert next(iter(rows)) == ("Pallidum", "left")
+    names = {name for name, _ in rows}
+    assert not names & {"Hippocampus", "Whole-Mask"}  # among others that the .tsv has
 
 
-def test_without_relaxation_there_is_no_column_of_it(volumes):
-    without, given = (
-        rows_of(regions_html(table(volumes, r2star_per_s=r2star)))["Region"]
-        for r2star in (None, np.ones(volumes[0].shape))
-    )
-    assert "R2* mean (1/s)" in given
-    assert without == [name for name in given if not name.startswith("R2*")]
+def test_values_stand_against_what_is_expected(volumes):
+    rows = {row.name: row for row in region_rows(table(volumes))}
+    low, high = rows["Putamen"].expected
+    assert low < rows["Putamen"].sides[0].place < high
+    low, high = rows["Pallidum"].expected
+    assert not low < rows["Pallidum"].sides[1].place < high  # 0.2 ppm
+    assert rows["Thalamus"].expected is None
+    assert strip_place(-9) == 0
+    assert strip_place(9) == 100
+
+
+def test_little_inside_the_map_is_marked(volumes):
+    chi, labels, mask = volumes
+    mask = mask.copy()
+    mask[0, :8] = False
+    rows = rows_of(table((chi, labels, mask)))
+    assert rows["Putamen", "left"].is_partial
+    assert not rows["Pallidum", "right"].is_partial
 
 
 def test_null_of_json_is_no_value(volumes):
@@ -58,7 +70,7 @@ def test_null_of_json_is_no_value(volumes):
         for name, values in columns.items()
     }
     assert nothing != columns
-    assert regions_html(nothing) == regions_html(columns)
+    assert region_rows(nothing) == region_rows(columns)
 
 
 @pytest.mark.parametrize("number", [12, 77])
@@ -67,12 +79,11 @@ def test_own_names_of_a_user_are_shown_and_never_ours(volumes, number):
     own = np.where(labels > 0, number, 0)
     regions = {number: named_region(number, "Red <nucleus>")}
     extra = {"regions": regions, "groups": {}, "csf_labels": (), "expected_labels": (number,)}
-    page = regions_html(table((chi, own, mask), **extra))
-    assert list(rows_of(page)) == ["Region", "Red &lt;nucleus&gt;"]
+    assert list(rows_of(table((chi, own, mask), **extra))) == [("Red <nucleus>", "")]
 
 
 def test_no_segmentation_no_table():
-    assert regions_html(None) == ""
+    assert region_rows(None) == []
 
 
 def test_outlines_hold_every_label_once():

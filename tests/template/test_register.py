@@ -189,7 +189,7 @@ def test_the_validator_accepts_template_spaces(written, template, tmp_path):
 
 def test_the_figure_is_drawn_and_goes_with_a_later_failure(written, template, tmp_path):
     out, _ = written
-    (figure,) = (out / "sub-01/figures").glob("*_desc-template_Chimap.png")
+    (figure,) = (out / "sub-01/figures").glob("*_desc-template_Chimap.webp")
     assert figure.stat().st_size > 10_000
     copy = tmp_path / "out/sub-01/figures" / figure.name
     copy.parent.mkdir(parents=True)

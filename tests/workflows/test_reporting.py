@@ -30,7 +30,7 @@ def process(out: Path, subject: str, run: str, *steps: Sentence) -> None:
 
 
 def report(out: Path, *subjects: str) -> str:
-    write_reports(out, subjects, run_uuid="1", command="isdu-bids", failures={})
+    write_reports(out, subjects, run_uuid="1", failures={})
     return (out / "logs/CITATION.md").read_text()
 
 
@@ -66,3 +66,22 @@ def test_a_damaged_record_spares_the_others(tmp_path):
     page = (tmp_path / "sub-01.html").read_text()
     assert "sub-01_run-2: " in page
     assert "is damaged or of another version" in page
+
+
+def test_a_report_that_is_written_again_is_the_same(tmp_path):
+    """It shows what made the maps, not what made the page."""
+    process(tmp_path, "01", "1", ROMEO)
+    report(tmp_path, "01")
+    page = (tmp_path / "sub-01.html").read_bytes()
+    report(tmp_path, "01")
+    assert (tmp_path / "sub-01.html").read_bytes() == page
+
+
+def test_a_failed_rerun_is_remembered_and_keeps_the_older_maps(tmp_path):
+    process(tmp_path, "01", "1", ROMEO)
+    write_reports(tmp_path, ["01"], run_uuid="2", failures={"sub-01_run-1": "mask failed"})
+    for _ in range(2):
+        page = (tmp_path / "sub-01.html").read_text()
+        assert "The last run of this scan failed (mask failed)" in page
+        assert "ROMEO" in page
+        report(tmp_path, "01")

@@ -24,7 +24,7 @@ def test_neither_a_missing_nor_a_broken_template_costs_the_map(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("no image")
     out = tmp_path / "out"
-    stale = out / "sub-01/figures/sub-01_space-NKI_desc-template_Chimap.png"
+    stale = out / "sub-01/figures/sub-01_space-NKI_desc-template_Chimap.webp"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"")
     code = app.main(
