@@ -102,7 +102,9 @@ cd {current_dir} || exit
         --work-dir "$work" --nprocs "{cpus}" --mem "{memory_mb}"
 ) &
 app=$!
-while wait "$app"; code=$?; kill -0 "$app" 2> /dev/null; do :; done # a signal cuts wait short
+while wait "$app"; kill -0 "$app" 2> /dev/null; do :; done # a signal cuts wait short
+wait "$app" # bash remembers how it ended; the wait before may have ended by the signal
+code=$?
 echo "$code$stopped" > "$folder/state/$task.exit"
 [ "$code" = 0 ] && rm -rf "$work" # else a resubmission goes on from there
 exit "$code"

@@ -147,10 +147,10 @@ def test_only_what_failed_is_submitted_again_with_what_is_asked_for_now(cohort, 
     again = read_submissions(cohort.output_dir)[-1]
     assert again.scans == ["sub-02"]
     assert (again.submission.request.memory_mb, again.submission.request.minutes) == (8000, 60)
-    fake.show("1_1 RUNNING\n1_3 PENDING\n2_1 PENDING\n")
+    fake.show("1_1 RUNNING\n1_3 PENDING\n3_1 PENDING\n")
     assert status(cohort) == {"sub-01": "running", "sub-02": "pending", "sub-03": "pending"}
     assert toolbox.main(["cluster", "resubmit", str(cohort.output_dir)]) == 0
-    assert len(fake.jobs) == 2
+    assert len(fake.jobs) == 4  # each with its group job
 
 
 def test_status_of_a_folder_without_submissions(cohort, fake, capsys):
