@@ -20,6 +20,7 @@ from isdu_bids.bids.query import Problem
 from isdu_bids.cli import app, processing
 from isdu_bids.errors import DataError, IsduError
 from isdu_bids.interfaces.outputs import WriteDerivatives
+from isdu_bids.reports.subject import write_subject_report
 from isdu_bids.workflows.contents import Contents
 from isdu_bids.workflows.work_folder import private_folder
 
@@ -56,7 +57,7 @@ def run(raw, tmp_path, monkeypatch):
     """Run the app; the steps give these outcomes, or write results if they give none."""
 
     def call(*options: str, steps=None, output: Path = tmp_path / "out") -> int:
-        def stand_in(options, scans, resources, run_uuid, work_dir, contents):
+        def stand_in(options, scans, resources, run_uuid, work_dir, contents, command):
             for scan in scans if steps is None else ():
                 sha256 = contents.of_scan(scan)
                 write_results(work_dir / run_uuid / scan.name, scan, output, sha256)
@@ -258,25 +259,13 @@ def test_what_a_killed_run_left_is_removed(run, tmp_path):
 
 @fault("HTML in the name of a dataset", "shown as text", 0)
 def test_the_page_escapes(tmp_path):
-    import jinja2
-
-    folder = Path(app.__file__).parents[1] / "data" / "reports"
-    # as nireports makes it
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=False)
-    page = environment.get_template("subject.html.j2").render(
-        title="<script>1</script>",
-        sections=[
-            {
-                "name": "<b>",
-                "reportlets": [
-                    {"title": "<i>", "name": "x", "components": [("<p>ours</p>", "<u>")]}
-                ],
-            }
-        ],
-    )
-    assert "<script>1" not in page
-    assert not any(tag in page for tag in ("<b>", "<i>", "<u>"))
-    assert "<p>ours</p>" in page
+    failures = {"sub-01_<b>": "cannot read <script>1</script>.nii.gz"}
+    crash = tmp_path / "crash-<i>.txt"
+    crash.write_text("<u>line</u>")
+    page = write_subject_report(tmp_path, "01", scans=[], failures=failures, crash_files=[crash])
+    text = page.read_text()
+    assert "&lt;script&gt;1" in text
+    assert not any(tag in text for tag in ("<script>1", "<u>", "sub-01_<b>", "crash-<i>"))
 
 
 def test_the_record_of_a_run_that_is_cut_short_is_gone(run, tmp_path, monkeypatch):
