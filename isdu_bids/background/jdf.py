@@ -25,6 +25,11 @@ from isdu_bids.physics.window import Window, in_voxels
 
 Vector = Sequence[float]
 
+#: Largest standard deviation in medians of it, and from where on a voxel counts as marked. Without
+#: a limit, 15 iterations leave 138 % instead of 71 % in a head whose field rings between voxels;
+#: in another, 39 % either way.
+_WIDEST, _MARKED = 2.0, 10.0
+
 #: Standard deviations of noise at which half of a misfit is believed to be local field.
 SIGNIFICANT = 3.0
 
@@ -108,7 +113,7 @@ def jdf(
     if field_sd_ppm is None:
         noise = torch.full_like(total, noise_sd_ppm)
     else:
-        noise = field_sd_ppm.float().clamp(min=noise_sd_ppm)
+        noise = _narrowed(field_sd_ppm.float(), mask).clamp(min=noise_sd_ppm)
     window = Window.around(mask, in_voxels(margin_mm, voxel_size_mm))
     # With 1/3 at k = 0 a sum of sources can explain a constant field.
     kernel = dipole_kernel(
@@ -177,6 +182,13 @@ class Sources:
     def field_of_outside(self, white: torch.Tensor) -> torch.Tensor:
         """``D O y1``."""
         return convolve(self.outside * white[1], self.kernel)
+
+
+def _narrowed(field_sd_ppm: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Limit standard deviations to a range in which so few iterations converge, but for marks."""
+    median = field_sd_ppm[mask].median()
+    usual = field_sd_ppm.clamp(max=_WIDEST * float(median))
+    return torch.where(field_sd_ppm > _MARKED * median, field_sd_ppm, usual)
 
 
 def _smoothness(shape: Sequence[int], voxel_size_mm: Vector, length_mm: float) -> torch.Tensor:
