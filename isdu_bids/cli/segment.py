@@ -17,9 +17,9 @@ from isdu_bids.files import beside, file_sha256, write_json, write_text
 from isdu_bids.quality.flags import processing_flags
 from isdu_bids.quality.segmentation import flag_segmentation, measure_segmentation
 from isdu_bids.registry import Registry
-from isdu_bids.segmentation.choose import load_parcellation
 from isdu_bids.segmentation.keras_weights import load_scores
 from isdu_bids.segmentation.labels import label_name
+from isdu_bids.segmentation.loading import load_parcellation
 from isdu_bids.segmentation.registry import SEGMENTATION
 from isdu_bids.segmentation.segment import Segmentation, segment
 

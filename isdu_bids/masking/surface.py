@@ -52,7 +52,8 @@ def brain_surface_mask(
     levels = _Levels.of(image, sizes)
     mesh = _Mesh.icosphere(3)
     points = levels.centre_mm + mesh.vertices * (levels.radius_mm / 2)
-    depths_mm = np.arange(0, _DARK_DEPTH_MM + 0.1, max(1.0, float(sizes.min())), float)
+    step_mm = max(1.0, float(sizes.min()))
+    depths_mm = np.arange(0.0, _DARK_DEPTH_MM + 0.1, step_mm, dtype=np.float64)
     for _ in range(iterations):
         normals, edge_mm = mesh.geometry(points)
         smoothing = mesh.neighbour_mean @ points - points

@@ -1,4 +1,4 @@
-"""Networks that label the regions, by name; each loads one, as a `choose.Chosen`."""
+"""Networks that label the regions, by name; each loads one, as a `loading.LoadedNetwork`."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ SEGMENTATION = Registry(
     "segmentation network",
     Method(
         "synthseg",
-        "isdu_bids.segmentation.choose:load_official",
+        "isdu_bids.segmentation.loading:load_official",
         "SynthSeg, with FreeSurfer's weights",
         "10.1016/j.media.2023.102789",
         parameters=(_WEIGHTS, _SCORE_NET),
-        locate="isdu_bids.segmentation.choose:locate_synthseg",
+        locate="isdu_bids.segmentation.loading:locate_synthseg",
     ),
     Method(
         "robust",
-        "isdu_bids.segmentation.choose:load_robust",
+        "isdu_bids.segmentation.loading:load_robust",
         "its robust variant, with FreeSurfer's weights",
         "10.1073/pnas.2216399120",
         parameters=(_WEIGHTS, _SCORE_NET),
-        locate="isdu_bids.segmentation.choose:locate_robust",
+        locate="isdu_bids.segmentation.loading:locate_robust",
     ),
     Method(
         "small",
-        "isdu_bids.segmentation.choose:load_small",
+        "isdu_bids.segmentation.loading:load_small",
         "the preliminary network of this package",
         "10.1016/j.media.2023.102789",
         parameters=(
             Parameter("weights", None, "own file of such a network; none: packaged", kind=str),
         ),
-        locate="isdu_bids.segmentation.choose:locate_small",
+        locate="isdu_bids.segmentation.loading:locate_small",
     ),
     # a network that is preliminary must not come by default: its regional values look right
     auto=Method(
         "auto",
-        "isdu_bids.segmentation.choose:official_if_found",
+        "isdu_bids.segmentation.loading:official_if_found",
         "synthseg where its weights are found, else none",
         "",
         parameters=(_WEIGHTS,),

@@ -27,7 +27,7 @@ _PARCELLATION_FILE, _SCORE_NET_FILE = "synthseg_parc_2.0.h5", "synthseg_qc_2.0.h
 
 
 @dataclass(frozen=True)
-class Chosen:
+class LoadedNetwork:
     """A network ready for inference, and what a sidecar says about it.
 
     Attributes
@@ -97,7 +97,7 @@ def locate_small(*, weights: str | Path | None) -> dict[str, Any]:
     return {"weights": _path(weights) or SMALL_FILE}
 
 
-def load_official(weights: str | Path, score_net: str | Path | None) -> Chosen:
+def load_official(weights: str | Path, score_net: str | Path | None) -> LoadedNetwork:
     """Load SynthSeg from a Keras file.
 
     Raises
@@ -108,22 +108,22 @@ def load_official(weights: str | Path, score_net: str | Path | None) -> Chosen:
     return _synthseg(Path(weights), _path(score_net), robust=False)
 
 
-def load_robust(weights: str | Path, score_net: str | Path | None) -> Chosen:
+def load_robust(weights: str | Path, score_net: str | Path | None) -> LoadedNetwork:
     """Load the robust variant, as `load_official`."""
     return _synthseg(Path(weights), _path(score_net), robust=True)
 
 
-def load_small(weights: str | Path) -> Chosen:
+def load_small(weights: str | Path) -> LoadedNetwork:
     """Load the small network of this package."""
     path = Path(weights)
     network = load_region_net(path)
     with safe_open(path, framework="pt") as file:
         details = file.metadata()["description"]
     description = f"the small network of isdu-bids, made in the manner of SynthSeg ({details})"
-    return Chosen(network, path.stem, file_sha256(path), None, description)
+    return LoadedNetwork(network, path.stem, file_sha256(path), None, description)
 
 
-def _synthseg(path: Path, score_net: Path | None, *, robust: bool) -> Chosen:
+def _synthseg(path: Path, score_net: Path | None, *, robust: bool) -> LoadedNetwork:
     weights = load_synthseg(path)
     is_robust = isinstance(weights.network, RobustSynthSeg)
     if weights.network.labels == PARC_LABELS or robust != is_robust:
@@ -136,7 +136,7 @@ def _synthseg(path: Path, score_net: Path | None, *, robust: bool) -> Chosen:
     origin = weights.name if weights.official else f"{weights.name}, not an official file"
     description = f"{variant} ({origin})"
     network, name = weights.network, weights.name
-    return Chosen(network, name, weights.sha256, weights.official, description, score_net)
+    return LoadedNetwork(network, name, weights.sha256, weights.official, description, score_net)
 
 
 def _located(
