@@ -355,4 +355,4 @@ def test_an_empty_dataset_is_no_input(tmp_path, capsys):
 
 
 def test_weights_listed():
-    assert list(available_weights()) == ["isdu_k2", "isdu_k4"]
+    assert list(available_weights()) == ["isdu_k2", "isdu_k4", "isdu_ms3"]
