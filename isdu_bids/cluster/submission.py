@@ -54,7 +54,7 @@ class Submission:
         Ids that the scheduler gave; empty: not yet.
     """
 
-    name: str = field(default_factory=lambda: f"{datetime.now():%Y%m%d-%H%M%S}_{token_hex(2)}")
+    name: str = field(default_factory=lambda: f"{datetime.now():%Y%m%d-%H%M%S-%f}_{token_hex(2)}")
     scheduler: str = "slurm"
     per: str = "subject"
     request: Request
