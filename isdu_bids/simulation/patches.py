@@ -10,7 +10,7 @@ it teaches the network to bear fields of sources that it cannot see.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import acos, cos, radians, sin
 
 import torch
@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.physics.dipole import convolve, dipole_kernel
 from isdu_bids.simulation.field_errors import (
+    draw_tissue_shift,
     field_errors,
     levelled_errors,
     random_mask,
@@ -67,6 +68,8 @@ class PatchSettings:
         `field_errors.levelled_errors`). (0, 0): off.
     max_rim_noise
         How many times more noise there is at the mask's surface than in its depth, at most.
+    tissue_shift_fraction
+        How many patches of known noise have errors that follow the anatomy.
     wrap_fraction
         How many patches hold voxels or small clusters that unwrapping left a turn off.
     gibbs_fraction
@@ -94,6 +97,7 @@ class PatchSettings:
     noise_level_ppm: tuple[float, float] = (0.0, 0.0)
     max_echo_time_s: float = 0.0
     max_rim_noise: float = 0.0
+    tissue_shift_fraction: float = 0.0
     wrap_fraction: float = 0.0
     gibbs_fraction: float = 0.0
     finer_grid: int = 1
@@ -125,6 +129,17 @@ class Patch:
     b0_direction: Triple
     field_sd_ppm: torch.Tensor | None = None
 
+    def to(self, device: torch.device) -> Patch:
+        """Patch on another device."""
+        return replace(
+            self,
+            field_ppm=self.field_ppm.to(device),
+            mask=self.mask.to(device),
+            chi_ppm=self.chi_ppm.to(device),
+            kernel=self.kernel.to(device),
+            field_sd_ppm=None if self.field_sd_ppm is None else self.field_sd_ppm.to(device),
+        )
+
 
 def draw_patch(
     head_labels: torch.Tensor, generator: torch.Generator, settings: PatchSettings
@@ -145,14 +160,14 @@ def draw_patch(
     voxel_size = _random_voxel_size(settings, generator)
     direction = random_b0_direction(generator)
     kernel = dipole_kernel(shape, voxel_size, direction, device=generator.device)
-    chi, field, mask, brain = _draw_anatomy(
+    labels, chi, field, mask, brain = _draw_anatomy(
         head_labels, kernel, shape, voxel_size, direction, generator, settings
     )
     if happens(settings.gibbs_fraction, generator):
         phase_per_ppm = rad_per_ppm(3.0, uniform(0.005, 0.03, generator))
         kept = uniform(0.7, 0.95, generator)
         field = truncate_k_space(field, 0.1 + 0.9 * brain, phase_per_ppm, kept)
-    errors, field_sd = _errors(chi, mask, kernel, voxel_size, generator, settings)
+    errors, field_sd = _errors(labels, chi, mask, kernel, voxel_size, generator, settings)
     field = field + errors
     if happens(settings.wrap_fraction, generator):
         field = field + unwrapping_leftovers(mask, generator)
@@ -167,6 +182,7 @@ def draw_patch(
 
 
 def _errors(
+    labels: torch.Tensor,
     chi: torch.Tensor,
     mask: torch.Tensor,
     kernel: torch.Tensor,
@@ -182,7 +198,12 @@ def _errors(
     if settings.noise_level_ppm[1] > 0:
         low, high = settings.noise_level_ppm
         level = low * (high / low) ** uniform(0, 1, generator)
-        return levelled_errors(chi, mask, kernel, voxel_size_mm, generator, level, **growth)
+        shift = None
+        if happens(settings.tissue_shift_fraction, generator):
+            shift = draw_tissue_shift(labels, chi, mask, voxel_size_mm, generator)
+        return levelled_errors(
+            chi, mask, kernel, voxel_size_mm, generator, level, tissue_shift=shift, **growth
+        )
     errors = field_errors(
         chi,
         mask,
@@ -205,8 +226,8 @@ def _draw_anatomy(
     direction: Triple,
     generator: torch.Generator,
     settings: PatchSettings,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Susceptibility, its field, the mask, and the brain's share of each voxel."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Labels, susceptibility, its field, the mask, and the brain's share of each voxel."""
     factor = settings.finer_grid
     fine_shape = tuple(factor * n for n in shape)
     x, y, z = (size / factor for size in voxel_size_mm)
@@ -234,7 +255,8 @@ def _draw_anatomy(
     if factor > 1:
         kernel = dipole_kernel(fine_shape, fine_size, direction, device=generator.device)
     field = convolve(chi, kernel)
-    return block_mean(chi, factor), block_mean(field, factor), mask, brain
+    labels = labels[(slice(factor // 2, None, factor),) * 3]
+    return labels, block_mean(chi, factor), block_mean(field, factor), mask, brain
 
 
 def random_b0_direction(generator: torch.Generator) -> Triple:

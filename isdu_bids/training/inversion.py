@@ -16,6 +16,7 @@ from isdu_bids.networks.unrolled import Architecture, ISDUQSMNet
 from isdu_bids.networks.weights import load_weights, save_weights
 from isdu_bids.simulation.patches import Patch, PatchSettings, draw_patch
 from isdu_bids.simulation.symmetries import SYMMETRIES
+from isdu_bids.training.ahead import MadeAhead
 from isdu_bids.training.batch import LOSSES, Batch, nrmse_percent
 from isdu_bids.training.distributed import gathered, n_processes, rank
 from isdu_bids.training.patch_set import PatchSet, PatchSetSettings, scan_files
@@ -23,6 +24,7 @@ from isdu_bids.training.patch_source import (
     VALIDATION_SEED,
     EpochsOfPatches,
     Mixed,
+    NumberedBatches,
     RandomSamples,
     ReusedPatches,
     mostly_brain,
@@ -53,6 +55,9 @@ class Inversion(Task[torch.nn.Module, Batch]):
         Batches per epoch, drawn anew for every epoch, of overlapping patches; 0 visits all.
     reuse
         How often each patch drawn on the fly is seen, turned by another symmetry each time.
+    workers
+        Processes that draw patches on the fly while the network is trained; 0 draws them on its
+        device in between, which keeps a GPU waiting.
     processed_fraction, processed_heads
         How many batches are cut out of heads that went through background removal, for networks
         with noise input, and how many of these are simulated.
@@ -64,6 +69,7 @@ class Inversion(Task[torch.nn.Module, Batch]):
     lambda_rate: float = 1.0
     subset_batches: int = 0
     reuse: int = 1
+    workers: int = 0
     processed_fraction: float = 0.0
     processed_heads: int = 48
 
@@ -88,9 +94,10 @@ class Inversion(Task[torch.nn.Module, Batch]):
         super().__post_init__()
         if self.loss not in LOSSES:
             raise UsageError(f"loss = {self.loss!r} is unknown; known are {', '.join(LOSSES)}")
-        if self.subset_batches < 0 or not 1 <= self.reuse <= len(SYMMETRIES):
+        if min(self.subset_batches, self.workers) < 0 or not 1 <= self.reuse <= len(SYMMETRIES):
             raise UsageError(
-                f"subset_batches must be at least 0, and reuse between 1 and {len(SYMMETRIES)}"
+                "subset_batches and workers must be at least 0, "
+                f"and reuse between 1 and {len(SYMMETRIES)}"
             )
         is_random = isinstance(self.patches, PatchSettings)
         told = isinstance(self.patches, PatchSettings) and self.patches.noise_level_ppm[1] > 0
@@ -100,8 +107,10 @@ class Inversion(Task[torch.nn.Module, Batch]):
             raise UsageError("processed_fraction mixes patches of known noise: set noise_level_ppm")
         if self.subset_batches and is_random:
             raise UsageError("subset_batches needs a fixed set: set sampling = 'overlapping'")
-        if self.reuse > 1 and not is_random:
-            raise UsageError("reuse is for patches drawn on the fly: set sampling = 'random'")
+        if (self.reuse > 1 or self.workers) and not is_random:
+            raise UsageError(
+                "reuse and workers are for patches drawn on the fly: set sampling = 'random'"
+            )
 
     @classmethod
     def sections(cls, content: dict[str, Any], origin: str) -> Mapping[str, type[Any]]:
@@ -116,7 +125,7 @@ class Inversion(Task[torch.nn.Module, Batch]):
         torch.manual_seed(self.seed)
         network = build_network(self.architecture)
         if warm_start is not None:
-            copy_first_iteration(load_weights(warm_start).network, network)
+            start_from(load_weights(warm_start).network, network)
         return network
 
     def parameter_groups(self, network: torch.nn.Module) -> list[dict[str, Any]]:
@@ -145,15 +154,26 @@ class Inversion(Task[torch.nn.Module, Batch]):
             patches = PatchSet(self.patches, heads, scans, seed=self.seed, device=device)
             draw = EpochsOfPatches(patches, self.batch_size, self.subset_batches, self.seed)
         else:
-            draw_one = partial(draw_patch, settings=self.patches)
-            draw = RandomSamples(draw_one, [head.to(device) for head in heads], self.batch_size)
-            if self.reuse > 1:
-                draw = ReusedPatches(draw, self.reuse, self.seed)
+            draw = self._drawn_patches(self.patches, heads, device)
             if self.processed_fraction:
                 files = processed_files(heads, scans, self.processed_heads, self.seed)
                 others = ProcessedPatches(files, self.patches.size, self.batch_size)
                 draw = Mixed(draw, others, self.processed_fraction)
         return lambda step, generator: self._batch(draw(step, generator))
+
+    def _drawn_patches(
+        self, settings: PatchSettings, heads: Sequence[torch.Tensor], device: str
+    ) -> Draw[list[Patch]]:
+        """Patches of random heads, drawn where the network is trained or by other processes."""
+        device = "cpu" if self.workers else device
+        draw_one = partial(draw_patch, settings=settings)
+        draw = RandomSamples(draw_one, [head.to(device) for head in heads], self.batch_size)
+        if self.reuse == 1 and not self.workers:
+            return draw
+        fresh = NumberedBatches(draw, self.seed, rank(), device)
+        return ReusedPatches(
+            MadeAhead(fresh, self.workers) if self.workers else fresh, self.reuse, self.seed
+        )
 
     def validation_batches(
         self, heads: Sequence[torch.Tensor], scans: Path, device: str
@@ -198,14 +218,19 @@ class Inversion(Task[torch.nn.Module, Batch]):
         return Batch.of(patches, getattr(self.architecture, "dc_value", 0.0))
 
 
-def copy_first_iteration(trained: torch.nn.Module, network: torch.nn.Module) -> None:
-    """Start every iteration from the first denoiser of a trained network.
+def start_from(trained: torch.nn.Module, network: torch.nn.Module) -> None:
+    """Start from a trained network of the same architecture, or all iterations from its first.
 
     Raises
     ------
     UsageError
-        If one of the two has no iterations.
+        If the architectures differ and one of the two has no iterations.
     """
+    weights = trained.state_dict()
+    shapes = {name: values.shape for name, values in network.state_dict().items()}
+    if shapes == {name: values.shape for name, values in weights.items()}:
+        network.load_state_dict(weights)
+        return
     if not (isinstance(trained, ISDUQSMNet) and isinstance(network, ISDUQSMNet)):
         raise UsageError("--warm-start copies the iterations of an ISDU-QSMNet; leave it out")
     for denoiser in network.denoisers:

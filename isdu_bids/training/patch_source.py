@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
@@ -60,32 +61,58 @@ class ReusedPatches:
     Parameters
     ----------
     fresh
-        Makes a batch.
+        Makes the batch of a number, see `NumberedBatches`.
     reuse
         How often each is seen.
     seed
-        Of the patches and their symmetries.
+        Of the symmetries.
     """
 
     POOL = 8
 
-    def __init__(self, fresh: Draw[list[Patch]], reuse: int, seed: int) -> None:
+    def __init__(self, fresh: Callable[[int], list[Patch]], reuse: int, seed: int) -> None:
         self.fresh, self.reuse, self.seed = fresh, reuse, seed
-        self.pool: dict[tuple[int, int], list[Patch]] = {}
+        self.pool: dict[int, list[Patch]] = {}
 
     def __call__(self, step: int, generator: torch.Generator) -> list[Patch]:
         """Patches of the batch at a step; of ``generator``, only the device matters."""
         n_pool, place = divmod(step, self.reuse * self.POOL)
         turn, member = divmod(place, self.POOL)
-        key = (n_pool, member)
-        if key not in self.pool:
-            self.pool = {k: batch for k, batch in self.pool.items() if k[0] == n_pool}
-            own = derived_generator(self.seed, "pool", rank(), *key, device=generator.device)
-            self.pool[key] = self.fresh(step, own)
+        number = n_pool * self.POOL + member
+        if number not in self.pool:
+            self.pool = {n: batch for n, batch in self.pool.items() if n // self.POOL == n_pool}
+            self.pool[number] = [patch.to(generator.device) for patch in self.fresh(number)]
         order = torch.randperm(
-            len(SYMMETRIES), generator=derived_generator(self.seed, "symmetries", rank(), *key)
+            len(SYMMETRIES),
+            generator=derived_generator(self.seed, "symmetries", rank(), n_pool, member),
         )
-        return [turned(patch, SYMMETRIES[int(order[turn])]) for patch in self.pool[key]]
+        return [turned(patch, SYMMETRIES[int(order[turn])]) for patch in self.pool[number]]
+
+
+@dataclass(frozen=True)
+class NumberedBatches(Generic[Sample]):
+    """Batches 0, 1, 2, ... of a source, each from a generator of its own.
+
+    Attributes
+    ----------
+    source
+        Makes a batch.
+    seed, process
+        Of which the generators follow, with the number of the batch.
+    device
+        Where the batches are made.
+    """
+
+    source: Callable[[int, torch.Generator], list[Sample]]
+    seed: int
+    process: int
+    device: str
+
+    def __call__(self, number: int) -> list[Sample]:
+        """Batch of a number."""
+        n_pool, member = divmod(number, ReusedPatches.POOL)
+        own = derived_generator(self.seed, "pool", self.process, n_pool, member, device=self.device)
+        return self.source(number, own)
 
 
 class EpochsOfPatches:

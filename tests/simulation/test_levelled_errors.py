@@ -10,7 +10,7 @@ import torch
 from isdu_bids.errors import UsageError
 from isdu_bids.physics.dipole import dipole_kernel
 from isdu_bids.simulation.demo_head import demo_head
-from isdu_bids.simulation.field_errors import levelled_errors
+from isdu_bids.simulation.field_errors import draw_tissue_shift, levelled_errors
 from isdu_bids.simulation.patches import PatchSettings, draw_patch
 
 SIZE_MM, N, LEVEL_PPM = (1.0, 1.0, 1.0), 20, 0.004
@@ -121,3 +121,30 @@ def test_without_a_level_nothing_is_told(head):
 def test_levels_that_cannot_be_drawn_are_refused(levels):
     with pytest.raises(UsageError, match="noise_level_ppm"):
         PatchSettings(noise_level_ppm=levels)
+
+
+def test_a_tissue_shift_follows_regions_and_susceptibility():
+    """What region and susceptibility do not explain is what fibres change over 25 mm."""
+    labels = torch.zeros(N, N, N, dtype=torch.int16)
+    labels[N // 2 :] = 41
+    chi = 0.05 * torch.randn(N, N, N, generator=seeded(1))
+    for seed in range(5):
+        shift = draw_tissue_shift(labels, chi, EVERYWHERE, SIZE_MM, seeded(seed))
+        assert float(shift.std()) == pytest.approx(1, abs=1e-4)
+        sides = torch.stack([labels.flatten() == 0, labels.flatten() == 41], 1).float()
+        axes = torch.meshgrid(*(torch.linspace(-1, 1, N),) * 3, indexing="ij")
+        smooth = torch.stack([torch.ones(N**3), *(axis.flatten() for axis in axes)], 1)
+        known = torch.cat([chi.reshape(-1, 1), *(side[:, None] * smooth for side in sides.T)], 1)
+        rest = (
+            shift.flatten() - known @ torch.linalg.lstsq(known, shift.reshape(-1, 1)).solution[:, 0]
+        )
+        assert float(rest.std()) < 0.3
+
+
+def test_a_tissue_shift_leaves_the_level_as_it_is():
+    labels = torch.zeros(N, N, N, dtype=torch.int16)
+    labels[N // 2 :] = 41
+    chi = 0.05 * torch.randn(N, N, N, generator=seeded(1))
+    shift = draw_tissue_shift(labels, chi, EVERYWHERE, SIZE_MM, seeded(2))
+    squared = draws(EVERYWHERE, chi=chi, tissue_shift=shift).mean(0) / LEVEL_PPM**2
+    assert 1.0 < float(squared[0]) < 1.45

@@ -12,7 +12,7 @@ from isdu_bids.simulation.demo_head import demo_head
 from isdu_bids.simulation.patches import Patch, PatchSettings, draw_patch
 from isdu_bids.training.dry_run import measure_cost
 from isdu_bids.training.inversion import Inversion
-from isdu_bids.training.patch_source import ReusedPatches
+from isdu_bids.training.patch_source import NumberedBatches, ReusedPatches
 from isdu_bids.training.trainer import STATE_FILE, train
 
 TASK = Inversion(
@@ -44,10 +44,14 @@ class Counting:
         return [draw_patch(self.head, generator, TASK.patches)]
 
 
+def numbered(source: Counting, seed: int = 1) -> NumberedBatches[Patch]:
+    return NumberedBatches(source, seed, process=0, device="cpu")
+
+
 def test_each_patch_is_made_once_and_seen_in_different_turns(head):
     fresh, generator = Counting(head), torch.Generator().manual_seed(0)
     before = generator.get_state()
-    source = ReusedPatches(fresh, 3, seed=1)
+    source = ReusedPatches(numbered(fresh), 3, seed=1)
     patches = [source(step, generator)[0] for step in range(2 * PER_POOL)]
     assert fresh.n_made == 2 * ReusedPatches.POOL
     assert torch.equal(generator.get_state(), before)  # other random numbers stay what they were
@@ -64,13 +68,23 @@ def test_each_patch_is_made_once_and_seen_in_different_turns(head):
 
 def test_what_a_step_sees_follows_from_seed_and_step(head):
     generator = torch.Generator().manual_seed(0)
-    source = ReusedPatches(Counting(head), 3, seed=1)
+    source = ReusedPatches(numbered(Counting(head)), 3, seed=1)
     going_on = [source(step, generator)[0] for step in range(PER_POOL)]
     for step in (1, 10, PER_POOL - 1):
-        resumed = ReusedPatches(Counting(head), 3, seed=1)(step, generator)[0]
+        resumed = ReusedPatches(numbered(Counting(head)), 3, seed=1)(step, generator)[0]
         assert torch.equal(resumed.field_ppm, going_on[step].field_ppm)
-    other = ReusedPatches(Counting(head), 3, seed=2)(0, generator)[0]
+    other = ReusedPatches(numbered(Counting(head), seed=2), 3, seed=2)(0, generator)[0]
     assert not torch.equal(other.field_ppm, going_on[0].field_ppm)
+
+
+def test_patches_of_other_processes_are_those_drawn_in_between(head, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    here, there = (
+        replace(TASK, workers=workers).training_batches([head], tmp_path, "cpu")
+        for workers in (0, 2)
+    )
+    for step in (0, 1, 2, PER_POOL, 5):  # 5 goes back, as resuming may
+        assert torch.equal(here(step, generator).field_ppm, there(step, generator).field_ppm)
 
 
 def test_without_reuse_patches_are_drawn_as_ever(head, tmp_path):
