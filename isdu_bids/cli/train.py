@@ -37,7 +37,8 @@ def add_arguments(parser: Parser) -> None:
         "--warm-start",
         type=Path,
         metavar="WEIGHTS",
-        help="K = 1 weights copied into every iteration",
+        help="weights of the same network to start from, or of one whose first denoiser to copy "
+        "into every iteration",
     )
     parser.add_argument("--device", type=device_name, default="auto")
     parser.add_argument(

@@ -16,7 +16,6 @@ from isdu_bids.networks.unrolled import Architecture, ISDUQSMNet
 from isdu_bids.networks.weights import load_weights, save_weights
 from isdu_bids.simulation.patches import Patch, PatchSettings, draw_patch
 from isdu_bids.simulation.symmetries import SYMMETRIES
-from isdu_bids.training.ahead import MadeAhead
 from isdu_bids.training.batch import LOSSES, Batch, nrmse_percent
 from isdu_bids.training.distributed import gathered, n_processes, rank
 from isdu_bids.training.patch_set import PatchSet, PatchSetSettings, scan_files
@@ -24,9 +23,9 @@ from isdu_bids.training.patch_source import (
     VALIDATION_SEED,
     EpochsOfPatches,
     Mixed,
-    NumberedBatches,
     RandomSamples,
     ReusedPatches,
+    by_number,
     mostly_brain,
 )
 from isdu_bids.training.processed_set import ProcessedPatches, processed_files
@@ -55,9 +54,6 @@ class Inversion(Task[torch.nn.Module, Batch]):
         Batches per epoch, drawn anew for every epoch, of overlapping patches; 0 visits all.
     reuse
         How often each patch drawn on the fly is seen, turned by another symmetry each time.
-    workers
-        Processes that draw patches on the fly while the network is trained; 0 draws them on its
-        device in between, which keeps a GPU waiting.
     processed_fraction, processed_heads
         How many batches are cut out of heads that went through background removal, for networks
         with noise input, and how many of these are simulated.
@@ -69,7 +65,6 @@ class Inversion(Task[torch.nn.Module, Batch]):
     lambda_rate: float = 1.0
     subset_batches: int = 0
     reuse: int = 1
-    workers: int = 0
     processed_fraction: float = 0.0
     processed_heads: int = 48
 
@@ -94,10 +89,9 @@ class Inversion(Task[torch.nn.Module, Batch]):
         super().__post_init__()
         if self.loss not in LOSSES:
             raise UsageError(f"loss = {self.loss!r} is unknown; known are {', '.join(LOSSES)}")
-        if min(self.subset_batches, self.workers) < 0 or not 1 <= self.reuse <= len(SYMMETRIES):
+        if self.subset_batches < 0 or not 1 <= self.reuse <= len(SYMMETRIES):
             raise UsageError(
-                "subset_batches and workers must be at least 0, "
-                f"and reuse between 1 and {len(SYMMETRIES)}"
+                f"subset_batches must be at least 0, and reuse between 1 and {len(SYMMETRIES)}"
             )
         is_random = isinstance(self.patches, PatchSettings)
         told = isinstance(self.patches, PatchSettings) and self.patches.noise_level_ppm[1] > 0
@@ -165,15 +159,13 @@ class Inversion(Task[torch.nn.Module, Batch]):
         self, settings: PatchSettings, heads: Sequence[torch.Tensor], device: str
     ) -> Draw[list[Patch]]:
         """Patches of random heads, drawn where the network is trained or by other processes."""
-        device = "cpu" if self.workers else device
+        where = "cpu" if self.workers else device
         draw_one = partial(draw_patch, settings=settings)
-        draw = RandomSamples(draw_one, [head.to(device) for head in heads], self.batch_size)
+        draw = RandomSamples(draw_one, [head.to(where) for head in heads], self.batch_size)
         if self.reuse == 1 and not self.workers:
             return draw
-        fresh = NumberedBatches(draw, self.seed, rank(), device)
-        return ReusedPatches(
-            MadeAhead(fresh, self.workers) if self.workers else fresh, self.reuse, self.seed
-        )
+        fresh = by_number(draw, self.seed, device, self.workers)
+        return ReusedPatches(fresh, self.reuse, self.seed)
 
     def validation_batches(
         self, heads: Sequence[torch.Tensor], scans: Path, device: str

@@ -12,6 +12,7 @@ from isdu_bids.errors import DataError, UsageError
 from isdu_bids.simulation.patches import Patch
 from isdu_bids.simulation.random_fields import derived_generator, happens
 from isdu_bids.simulation.symmetries import SYMMETRIES, turned
+from isdu_bids.training.ahead import MadeAhead
 from isdu_bids.training.distributed import n_processes, rank
 from isdu_bids.training.patch_set import PatchSet
 from isdu_bids.training.task import Draw
@@ -113,6 +114,15 @@ class NumberedBatches(Generic[Sample]):
         n_pool, member = divmod(number, ReusedPatches.POOL)
         own = derived_generator(self.seed, "pool", self.process, n_pool, member, device=self.device)
         return self.source(number, own)
+
+
+def by_number(
+    source: RandomSamples[Sample], seed: int, device: str, workers: int
+) -> Callable[[int], list[Sample]]:
+    """Batches of a source by number, made on a device, or ahead by other processes."""
+    if not workers:
+        return NumberedBatches(source, seed, rank(), device)
+    return MadeAhead(NumberedBatches(source, seed, rank(), "cpu"), workers)
 
 
 class EpochsOfPatches:

@@ -13,10 +13,16 @@ import torch.nn.functional as F
 
 from isdu_bids.errors import UsageError
 from isdu_bids.segmentation.labels import SYNTHSEG_LABELS
-from isdu_bids.segmentation.region_net import DEFAULT_FEATURES, RegionNet, fold, save_region_net
+from isdu_bids.segmentation.region_net import (
+    DEFAULT_FEATURES,
+    RegionNet,
+    fold,
+    load_region_net,
+    save_region_net,
+)
 from isdu_bids.simulation.contrasts import ContrastSettings, draw_contrast
 from isdu_bids.simulation.random_fields import derived_generator
-from isdu_bids.training.patch_source import RandomSamples
+from isdu_bids.training.patch_source import RandomSamples, by_number
 from isdu_bids.training.task import Draw, Task, Validation
 
 _VALIDATION_SEED = 54321
@@ -60,25 +66,41 @@ class Segmentation(Task[RegionNet, Painted]):
         return {"contrast": ContrastSettings}
 
     def new_network(self, warm_start: Path | None = None) -> RegionNet:
-        """Untrained network; its weights follow from the seed.
+        """Network to start from; its weights follow from the seed or from another network.
 
         Raises
         ------
         UsageError
-            If another network is given to start from.
+            If another network has other features or labels.
         """
-        if warm_start is not None:
-            raise UsageError("--warm-start copies the iterations of an ISDU-QSMNet; leave it out")
         torch.manual_seed(self.seed)
-        return RegionNet(SYNTHSEG_LABELS, self.features)
+        network = RegionNet(SYNTHSEG_LABELS, self.features)
+        if warm_start is not None:
+            trained = load_region_net(warm_start)
+            if (trained.labels, trained.features) != (network.labels, network.features):
+                raise UsageError(
+                    f"--warm-start {warm_start} has features {list(trained.features)}; "
+                    f"set features to these, not {list(network.features)}"
+                )
+            network.load_state_dict(trained.state_dict())
+        return network
 
     def training_batches(
         self, heads: Sequence[torch.Tensor], _scans: Path, device: str
     ) -> Draw[Painted]:
         """Images of random heads."""
         paint = partial(draw_contrast, settings=self.contrast)
-        draw = RandomSamples(paint, [head.to(device) for head in heads], self.batch_size)
-        return lambda step, generator: side_by_side(draw(step, generator))
+        where = "cpu" if self.workers else device
+        draw = RandomSamples(paint, [head.to(where) for head in heads], self.batch_size)
+        if not self.workers:
+            return lambda step, generator: side_by_side(draw(step, generator))
+        ahead = by_number(draw, self.seed, device, self.workers)
+
+        def next_batch(step: int, _: torch.Generator) -> Painted:
+            images, labels = side_by_side(ahead(step))
+            return images.to(device), labels.to(device)
+
+        return next_batch
 
     def validation_batches(
         self, heads: Sequence[torch.Tensor], _scans: Path, device: str

@@ -51,6 +51,9 @@ class Task(ABC, Generic[Network, Batch]):
         saves the last weights.
     half_precision
         Convolutions in bfloat16 (FFTs, losses and weights stay float32).
+    workers
+        Processes that make samples drawn on the fly while the network is trained; 0 makes them on
+        its device in between, which keeps a GPU waiting.
     save_every
         Steps between checkpoints and validations.
     n_validation
@@ -70,6 +73,7 @@ class Task(ABC, Generic[Network, Batch]):
     gradient_clip: float = 1.0
     average_decay: float = 0.0
     half_precision: bool = True
+    workers: int = 0
     save_every: int = 250
     n_validation: int = 24
     patience: int = 0
@@ -85,7 +89,7 @@ class Task(ABC, Generic[Network, Batch]):
             )
         positive, not_negative = (
             ("steps", "batch_size", "save_every", "n_validation"),
-            ("warmup_steps", "decay_steps", "patience"),
+            ("warmup_steps", "decay_steps", "patience", "workers"),
         )
         for name in (*positive, *not_negative):
             least = int(name in positive)

@@ -45,7 +45,8 @@ def train(
     device
         Torch device of network and simulation.
     warm_start
-        Weights of a trained K = 1 network, copied into every iteration (as published nets were).
+        Weights to start from: of the same network, or of one with fewer iterations, whose first
+        denoiser is copied into every iteration (as published nets were).
     scans
         Folder of fixed scans, which several runs may share; by default one inside ``folder``.
 

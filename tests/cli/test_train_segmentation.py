@@ -56,7 +56,7 @@ def test_training_and_its_dry_run(arguments, tmp_path, capsys):
     [
         ('task = "denoising"', [], "known are inversion, segmentation"),
         ('task = "segmentation"\nreuse = 2', [], "unknown key 'reuse'"),
-        ('task = "segmentation"', ["--warm-start", "k1.safetensors"], "--warm-start"),
+        ('task = "segmentation"', ["--warm-start", "k1.safetensors"], "k1.safetensors"),
     ],
 )
 def test_what_makes_no_recipe_is_refused(arguments, change, options, message, capsys):

@@ -59,6 +59,23 @@ def test_resuming_gives_the_same_weights_to_the_bit(head, tmp_path):
             train(other, heads, [head], interrupted)
 
 
+def test_warm_start_goes_on_from_the_same_network(head, tmp_path):
+    first = train(TINY, [head], [head], tmp_path / "first")
+    still = replace(TINY, steps=1, learning_rate=0.0)
+    second = train(still, [head], [head], tmp_path / "second", warm_start=first)
+    trained, started = load_region_net(first), load_region_net(second)
+    assert all(map(torch.equal, trained.parameters(), started.parameters()))
+    with pytest.raises(UsageError, match=r"features \[4, 8\]"):
+        replace(TINY, features=(4, 4)).new_network(first)
+
+
+def test_images_of_other_processes_are_painted_alike_again(head, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    draws = [replace(TINY, workers=n).training_batches([head], tmp_path, "cpu") for n in (1, 2)]
+    for step in (0, 3):
+        assert torch.equal(*(draw(step, generator)[0] for draw in draws))
+
+
 def test_batches_best_weights_and_patience_are_those_of_every_task(head, tmp_path):
     """With a learning rate of zero nothing improves after the first validation."""
     still = replace(TINY, steps=9, decay_steps=9, save_every=1, learning_rate=0.0)

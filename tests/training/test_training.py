@@ -206,6 +206,14 @@ def test_warm_start_copies_the_first_denoiser(head, tmp_path):
         assert torch.equal(denoiser.head.weight, trained.denoisers[0].head.weight)
 
 
+def test_warm_start_goes_on_from_the_same_network(head, tmp_path):
+    first = train(TINY, [head], [head], tmp_path / "first")
+    same = replace(TINY, steps=1, learning_rate=0.0, half_precision=False)
+    second = train(same, [head], [head], tmp_path / "second", warm_start=first)
+    trained, started = (load_weights(file).network for file in (first, second))
+    assert all(map(torch.equal, trained.parameters(), started.parameters()))
+
+
 def test_training_lowers_the_loss_on_one_patch():
     """The loop's own pieces fit one random sample far better than they start."""
     torch.manual_seed(0)
@@ -288,7 +296,10 @@ def test_configuration_file(tmp_path):
         ("subset_batches = 5", "overlapping"),
         ("family = 'resnet'", "family = 'resnet' is unknown; known are isdu"),
         ("reuse = 0", "reuse between 1 and 16"),
-        ("sampling = 'overlapping'\nreuse = 2", "reuse is for patches drawn on the fly"),
+        (
+            "sampling = 'overlapping'\nreuse = 2",
+            "reuse and workers are for patches drawn on the fly",
+        ),
         ("[architecture]\nnoise_input = true", "set noise_level_ppm"),
         ("[patches]\nsise = 5", r"\[patches\]: unknown key 'sise'"),
         ("[patches]\nvoxel_size_mm = 1.0", "voxel_size_mm = 1.0 is no list of 2"),
