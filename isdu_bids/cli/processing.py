@@ -43,7 +43,7 @@ def process(
         before = {scan.name: _written(output_dir, scan) for scan in usable}
         try:
             if usable:
-                failed += _run(options, usable, resources, run_uuid, work_dir, contents, command)
+                failed += run_all(options, usable, resources, run_uuid, work_dir, contents, command)
         except KeyboardInterrupt:
             late = [scan for scan in usable if _written(output_dir, scan) == before[scan.name]]
             text = "not finished, because the run was stopped; the same command goes on"
@@ -80,7 +80,7 @@ def set_aside_failed(problems: Iterable[Problem], output_dir: Path, run_uuid: st
                 print(f"{problem.name}: earlier results are now in {place}", file=sys.stderr)
 
 
-def _run(
+def run_all(
     options: Options,
     scans: Sequence[Acquisition],
     resources: Resources,
@@ -89,6 +89,13 @@ def _run(
     contents: Contents,
     command: str,
 ) -> list[Problem]:
+    """Run all steps of some scans, and return those that failed.
+
+    Raises
+    ------
+    IsduError
+        If the run stopped at the first error before any scan was done for.
+    """
     from isdu_bids.template.find import find_templates
     from isdu_bids.template.spaces import parse_spaces
     from isdu_bids.workflows.crashes import error_class, failed_scans, last_error

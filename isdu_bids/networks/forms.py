@@ -8,10 +8,10 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from isdu_bids.networks.boxes import Active, run_stages
 from isdu_bids.networks.denoisers import SimpleCNN, WideResNet
 from isdu_bids.networks.multiscale import MultiScale
 from isdu_bids.networks.pyramid import Pyramid
-from isdu_bids.networks.slabs import Active, run_stages
 from isdu_bids.networks.stages import Stage
 
 
@@ -24,7 +24,7 @@ class Form(Protocol):
     def run(
         self, volume: torch.Tensor, background: torch.Tensor, active: Active, needed: int | None
     ) -> torch.Tensor:
-        """Output of the denoiser for one volume; arguments as for `slabs.run_stages`."""
+        """Output of the denoiser for one volume; arguments as for `boxes.run_stages`."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Chain:
     def run(
         self, volume: torch.Tensor, background: torch.Tensor, active: Active, needed: int | None
     ) -> torch.Tensor:
-        """Output of the denoiser for one volume; arguments as for `slabs.run_stages`."""
+        """Output of the denoiser for one volume; arguments as for `boxes.run_stages`."""
         return run_stages(self.stages, volume, background, active, needed)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,10 +14,10 @@ import torch
 
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.networks import noise
+from isdu_bids.networks.boxes import Active, Boxes
 from isdu_bids.networks.forms import Pyramid, inference_form
 from isdu_bids.networks.grids import isotropic_grid
 from isdu_bids.networks.registry import GRIDS, PRECISIONS
-from isdu_bids.networks.slabs import Active, Slabs
 from isdu_bids.networks.unrolled import ISDUQSMNet
 from isdu_bids.networks.weights import Weights, load_weights, weights_path
 from isdu_bids.physics.device import remark
@@ -94,7 +94,7 @@ def isdu(
         else cached_weights(str(weights), weights_iterations)
     )
     check_finite(field_ppm, mask)
-    slabs = _slabs(precision, crop, field_ppm.device)
+    boxes = _boxes(precision, crop, field_ppm.device)
     grid = chosen_grid(grid, loaded, voxel_size_mm, b0_direction)
     mask = mask.bool()
     field = torch.where(mask, field_ppm.float(), 0.0)
@@ -108,9 +108,9 @@ def isdu(
     steepest = int(np.argmax(np.abs(b0_direction)))
     turned = scan.with_last_axis(steepest)
     if grid == "native" or not bool(mask.any()):
-        chi = _on_native_grid(loaded.network, turned, slabs)
+        chi = _on_native_grid(loaded.network, turned, boxes)
     else:
-        chi = _on_other_grid(loaded.network, turned, slabs, aligned=grid == "aligned")
+        chi = _on_other_grid(loaded.network, turned, boxes, aligned=grid == "aligned")
     return chi.transpose(steepest, 2)
 
 
@@ -200,25 +200,21 @@ def auto_grid(
     return "resampled" if max(voxel_size_mm) > 1.1 * min(voxel_size_mm) else "native"
 
 
-def _slabs(precision: str, crop: bool, device: torch.device) -> Slabs:
+def _boxes(precision: str, crop: bool, device: torch.device) -> Boxes:
     """How to run the denoisers: small boxes on a CPU, large ones on a GPU."""
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is unknown; known are {', '.join(PRECISIONS)}")
     on_gpu = device.type == "cuda"
-    slabs = Slabs(planes=_first_planes(device), rows=128 if on_gpu else 8, whole=not crop)
+    # thin boxes follow the mask's outline; a GPU wants much work at once
+    boxes = Boxes(planes=64 if on_gpu else 8, rows=128 if on_gpu else 8, whole=not crop)
     if precision == "half":
         dtype = torch.float16 if on_gpu else torch.bfloat16
-        slabs = replace(slabs, dtype=dtype, max_reach_voxels=FAST_REACH_VOXELS)
-    return slabs
-
-
-def _first_planes(device: torch.device) -> int:
-    """Thin slabs follow the mask's outline; a GPU wants much work at once."""
-    return 64 if device.type == "cuda" else 8
+        boxes = replace(boxes, dtype=dtype, max_reach_voxels=FAST_REACH_VOXELS)
+    return boxes
 
 
 def _on_other_grid(
-    network: ISDUQSMNet, scan: _Scan, slabs: Slabs, *, aligned: bool
+    network: ISDUQSMNet, scan: _Scan, boxes: Boxes, *, aligned: bool
 ) -> torch.Tensor:
     """Resample to isotropic voxels of the finest edge, run, resample back."""
     device, native_mask = scan.field.device, scan.mask.cpu().numpy()
@@ -228,18 +224,18 @@ def _on_other_grid(
     field_sd, _ = grid.pull(scan.field_sd.cpu().numpy(), native_mask)
     pulled, mask, sd = (torch.from_numpy(v).to(device) for v in (field, inside, field_sd))
     other = _Scan(pulled, mask, sd, (grid.spacing_mm,) * 3, grid.b0_direction)
-    chi = _on_native_grid(network, other, slabs)
+    chi = _on_native_grid(network, other, boxes)
     return torch.from_numpy(grid.push(chi.cpu().numpy(), inside, native_mask)).to(device)
 
 
-def _on_native_grid(network: ISDUQSMNet, scan: _Scan, slabs: Slabs) -> torch.Tensor:
+def _on_native_grid(network: ISDUQSMNet, scan: _Scan, boxes: Boxes) -> torch.Tensor:
     """Crop to the mask and a margin, run, put back."""
     device = scan.field.device
     network = network.to(device)
-    if slabs.whole:
+    if boxes.whole:
         window = Window.whole(scan.mask)
     else:
-        margin = (_margin_voxels(network, slabs),) * 3
+        margin = (_margin_voxels(network, boxes),) * 3
         window = Window.around(scan.mask, before=margin, after=margin)
     kernel = dipole_kernel(
         window.shape,
@@ -249,39 +245,42 @@ def _on_native_grid(network: ISDUQSMNet, scan: _Scan, slabs: Slabs) -> torch.Ten
         device=device,
     )
     field, mask, field_sd = (window.cut(v) for v in (scan.field, scan.mask, scan.field_sd))
-    return window.put_back(_in_memory(network, field, mask, field_sd, kernel, slabs))
+
+    def run(boxes: Boxes) -> torch.Tensor:
+        # TF32 would cost three digits, other algorithms the same result twice
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            return _run(network, field, mask, field_sd, kernel, boxes)
+
+    return window.put_back(thinner_until_it_fits(run, boxes))
 
 
-def _margin_voxels(network: ISDUQSMNet, slabs: Slabs) -> int:
+def _margin_voxels(network: ISDUQSMNet, boxes: Boxes) -> int:
     """Room for what the denoisers make of the mask's surroundings."""
     needed = _needed(network)
     forms = [inference_form(denoiser) for denoiser in network.denoisers]
     # a U-Net sees everything; 16 voxels are its coarsest one
     reach = max(form.reach(needed) if form else 16 for form in forms)
-    return max(MARGIN_VOXELS, min(reach, slabs.max_reach_voxels or reach))
+    return max(MARGIN_VOXELS, min(reach, boxes.max_reach_voxels or reach))
 
 
-def _in_memory(
-    network: ISDUQSMNet,
-    field: torch.Tensor,
-    mask: torch.Tensor,
-    field_sd: torch.Tensor,
-    kernel: torch.Tensor,
-    slabs: Slabs,
-) -> torch.Tensor:
-    """Run a network; on a GPU that is too small, in thinner and thinner slabs."""
+def thinner_until_it_fits(run: Callable[[Boxes], torch.Tensor], boxes: Boxes) -> torch.Tensor:
+    """Run in boxes; on a GPU that is too small, in thinner and thinner ones.
+
+    Raises
+    ------
+    torch.cuda.OutOfMemoryError
+        If boxes of 8 planes do not fit either.
+    """
     while True:
         try:
-            # TF32 would cost three digits, other algorithms the same result twice
-            with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-                return _run(network, field, mask, field_sd, kernel, slabs)
+            return run(boxes)
         except torch.cuda.OutOfMemoryError:
-            if slabs.planes <= 8:
+            if boxes.planes <= 8:
                 raise
-            slabs = replace(slabs, planes=slabs.planes // 2)
+            boxes = replace(boxes, planes=boxes.planes // 2)
             torch.cuda.empty_cache()
-            logger.warning("GPU memory does not suffice; trying slabs of %d planes", slabs.planes)
-            remark(f"in slabs of {slabs.planes} planes for lack of memory")
+            logger.warning("GPU memory does not suffice; trying boxes of %d planes", boxes.planes)
+            remark(f"in boxes of {boxes.planes} planes for lack of memory")
 
 
 def _run(
@@ -290,10 +289,10 @@ def _run(
     mask: torch.Tensor,
     field_sd: torch.Tensor,
     kernel: torch.Tensor,
-    slabs: Slabs,
+    boxes: Boxes,
 ) -> torch.Tensor:
     net = network.architecture
-    active = Active(mask, slabs)
+    active = Active(mask, boxes)
     background = field.new_full((net.channels,), -net.chi_mean_ppm / net.chi_std_ppm)
     if net.noise_input:
         background = torch.cat([background, background.new_zeros(1)])
@@ -301,9 +300,9 @@ def _run(
     def denoise(index: int, state: torch.Tensor) -> torch.Tensor:
         denoiser = network.denoisers[index]
         form = inference_form(denoiser)
-        if form and not (slabs.whole and isinstance(form, Pyramid)):
+        if form and not (boxes.whole and isinstance(form, Pyramid)):
             return form.run(state[0], background, active, _needed(network))[None]
-        with torch.autocast(field.device.type, slabs.dtype, slabs.dtype != torch.float32):
+        with torch.autocast(field.device.type, boxes.dtype, boxes.dtype != torch.float32):
             return denoiser(state)
 
     *_, last = network.iterate(

@@ -9,18 +9,18 @@ import torch
 import torch.nn.functional as F
 
 from isdu_bids.networks.blocks import block_stages
-from isdu_bids.networks.multiscale import MultiScale
-from isdu_bids.networks.slabs import (
+from isdu_bids.networks.boxes import (
     Active,
+    Boxes,
     Features,
     Region,
-    Slabs,
     Step,
     convolution,
     convolved,
     empty_maps,
     finish,
 )
+from isdu_bids.networks.multiscale import MultiScale
 from isdu_bids.networks.stages import Stage, folded
 
 _LEVELS = 3
@@ -103,11 +103,11 @@ class Pyramid:
     def run(
         self, volume: torch.Tensor, background: torch.Tensor, active: Active, needed: int | None
     ) -> torch.Tensor:
-        """Output of the denoiser for one volume; arguments as for `slabs.run_stages`."""
+        """Output of the denoiser for one volume; arguments as for `boxes.run_stages`."""
         shape = volume.shape[-3:]
         actives = _actives(active)
         down, up = self.needed(needed)
-        features = Features.of(volume, background, active.slabs.dtype)
+        features = Features.of(volume, background, active.boxes.dtype)
         features = replace(features, maps=_multiple_of_four(features.maps))
         levels = [convolved(features, self.down[0], actives[0], down[0])]
         for level in (1, 2):
@@ -131,7 +131,7 @@ def _coarser(features: Features, stage: Stage, active: Active) -> Features:
     shape = [n // 2 for n in features.maps.shape[-3:]]
     target = empty_maps(len(step.constant), shape, features.maps)
     reach = -(-features.reach // 2)
-    for region in active.boxes(reach):
+    for region in active.regions(reach):
         x, y, z = (slice(2 * part.start, 2 * part.stop) for part in region)
         window = features.maps[..., x, y, z]
         output = convolution(window, step.weight, step.bias, stride=2)
@@ -154,7 +154,7 @@ def _joined(
     shape = fine.maps.shape[-3:]
     target = empty_maps(len(steps[-1].constant), shape, fine.maps) if pointwise else fine.maps
     reach = max(fine.reach, 2 * coarse.reach + 3)
-    for region in active.boxes(reach if needed is None else min(reach, needed)):
+    for region in active.regions(reach if needed is None else min(reach, needed)):
         output = _interpolated(coarse.maps, region) + fine.maps[(..., *region)]
         output += steps[0].bias.reshape(1, -1, 1, 1, 1)
         finish(output, steps, target[(..., *region)])
@@ -184,16 +184,16 @@ def _interpolated(maps: torch.Tensor, region: Region) -> torch.Tensor:
 def _actives(active: Active) -> list[Active]:
     """Where to compute at full, half and quarter resolution."""
     mask = _multiple_of_four(active.mask[None, None].float())
-    slabs, levels = active.slabs, []
+    boxes, levels = active.boxes, []
     for level in range(_LEVELS):
-        levels.append(Active(mask[0, 0] > 0, _at_level(slabs, level)))
+        levels.append(Active(mask[0, 0] > 0, _at_level(boxes, level)))
         mask = F.max_pool3d(mask, 2)
     return levels
 
 
-def _at_level(slabs: Slabs, level: int) -> Slabs:
-    reach = slabs.max_reach_voxels
-    return slabs if reach is None else replace(slabs, max_reach_voxels=-(-reach >> level))
+def _at_level(boxes: Boxes, level: int) -> Boxes:
+    reach = boxes.max_reach_voxels
+    return boxes if reach is None else replace(boxes, max_reach_voxels=-(-reach >> level))
 
 
 def _multiple_of_four(maps: torch.Tensor) -> torch.Tensor:

@@ -63,7 +63,7 @@ def run(raw, tmp_path, monkeypatch):
                 write_results(work_dir / run_uuid / scan.name, scan, output, sha256)
             return [] if steps is None else steps()
 
-        monkeypatch.setattr(processing, "_run", stand_in)
+        monkeypatch.setattr(processing, "run_all", stand_in)
         monkeypatch.setattr(os, "environ", os.environ.copy())
         call = [str(raw), str(output), "participant", "-w", str(tmp_path / "work")]
         return app.main([*call, "--skip-bids-validation", *options])

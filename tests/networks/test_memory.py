@@ -5,45 +5,35 @@ import logging
 import pytest
 import torch
 from faults import fault
-from test_inference import AXIAL, scene, weights
 
-from isdu_bids.networks import inference
-from isdu_bids.networks.registry import ISDU
+from isdu_bids.networks.boxes import Boxes
+from isdu_bids.networks.inference import thinner_until_it_fits
 from isdu_bids.physics.device import run_on
 
 
-@fault("memory of a GPU does not suffice", "smaller tiles, the same map; told in the sidecar", 0)
-def test_a_small_gpu_gets_thinner_slabs(monkeypatch, caplog):
-    """Out of memory until slabs are thin enough: the same map, and the log says so."""
-    planes_tried = []
-    run = inference._run
+def small_gpu(boxes: Boxes) -> torch.Tensor:
+    """Has no room for boxes of more than 16 planes; returns how many it computed."""
+    if boxes.planes > 16:
+        raise torch.cuda.OutOfMemoryError
+    return torch.tensor(boxes.planes)
 
-    def small_gpu(*volumes_and_slabs):
-        planes_tried.append(volumes_and_slabs[-1].planes)
-        if planes_tried[-1] > 16:
-            raise torch.cuda.OutOfMemoryError
-        return run(*volumes_and_slabs)
 
-    field, mask = scene()
-    expected = ISDU(field, mask, weights=weights(), **AXIAL)
-    monkeypatch.setattr(inference, "_run", small_gpu)
-    monkeypatch.setattr(inference, "_first_planes", lambda device: 64)
+@fault("memory of a GPU does not suffice", "smaller boxes, the same map; told in the sidecar", 0)
+def test_a_small_gpu_gets_thinner_boxes(caplog):
+    """That the map does not depend on the boxes is shown in test_boxes.py."""
     with caplog.at_level(logging.WARNING):
-        chi, told = run_on("cpu", lambda _: ISDU(field, mask, weights=weights(), **AXIAL))
-    assert told == "cpu, in slabs of 16 planes for lack of memory"
-    assert planes_tried == [64, 32, 16]
-    assert "slabs of 16 planes" in caplog.text
-    assert torch.allclose(chi, expected, atol=1e-7)
+        planes, told = run_on("cpu", lambda _: thinner_until_it_fits(small_gpu, Boxes(planes=64)))
+    assert planes == 16
+    assert told == "cpu, in boxes of 16 planes for lack of memory"
+    assert [record.args for record in caplog.records] == [(32,), (16,)]
 
 
-def test_a_gpu_too_small_for_the_thinnest_slab_leaves_it_to_the_cpu(monkeypatch):
-    def no_memory(*arguments):
+def test_a_gpu_too_small_for_the_thinnest_box_leaves_it_to_the_cpu():
+    def no_memory(boxes: Boxes) -> torch.Tensor:
         raise torch.cuda.OutOfMemoryError
 
-    field, mask = scene()
-    monkeypatch.setattr(inference, "_run", no_memory)
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        ISDU(field, mask, weights=weights(), **AXIAL)
+        thinner_until_it_fits(no_memory, Boxes(planes=64))
 
 
 @fault("memory of a GPU does not suffice for one tile", "runs on the CPU; told in the sidecar", 0)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from properties import ball, relative_difference, with_statistics
 
+from isdu_bids.networks.boxes import Active, Boxes
 from isdu_bids.networks.multiscale import MultiScale
 from isdu_bids.networks.pyramid import Pyramid
-from isdu_bids.networks.slabs import Active, Slabs
 
 ROUNDING = 3e-6
 torch.manual_seed(0)
@@ -37,10 +37,10 @@ def test_boxes_equal_the_plain_forward_pass(denoiser, planes):
     margin = Pyramid.of(denoiser).reach(None)
     volume, background, mask = scene((2 * margin + 16, 2 * margin + 14, 2 * margin + 16))
     plain = denoiser(volume[None])[0]
-    active = Active(mask, Slabs(planes=planes, rows=planes))
-    boxes = Pyramid.of(denoiser).run(volume, background, active, None)
+    active = Active(mask, Boxes(planes=planes, rows=planes))
+    in_boxes = Pyramid.of(denoiser).run(volume, background, active, None)
     inner = (slice(None), *(slice(margin - 6, 6 - margin),) * 3)
-    assert relative_difference(boxes[inner], plain[inner]) <= ROUNDING
+    assert relative_difference(in_boxes[inner], plain[inner]) <= ROUNDING
 
 
 @denoisers
@@ -49,11 +49,11 @@ def test_what_is_needed_inside_the_mask_is_exact_in_a_tight_volume(denoiser):
     """Its margin is what the form says, and rounds up to the coarsest grid."""
     form = Pyramid.of(denoiser)
     volume, background, mask = scene((80, 80, 80))
-    plain = form.run(volume, background, Active(mask, Slabs()), None)
+    plain = form.run(volume, background, Active(mask, Boxes()), None)
     margin = -(-form.reach(0) // 4) * 4
     cut = (slice(36 - margin, 48 + margin),) * 3
     assert mask[cut].sum() == mask.sum()
-    tight = form.run(volume[(slice(None), *cut)], background, Active(mask[cut], Slabs()), 0)
+    tight = form.run(volume[(slice(None), *cut)], background, Active(mask[cut], Boxes()), 0)
     expected = (plain * mask)[(slice(None), *cut)]
     assert relative_difference(tight * mask[cut], expected) <= ROUNDING
 
@@ -70,7 +70,7 @@ def test_what_is_needed_grows_towards_the_coarse_levels(denoiser):
 def test_half_precision_close_to_the_mask_is_close():
     volume, background, mask = scene((64, 64, 64), radius=10)
     form = Pyramid.of(DENOISERS[0])
-    exact = form.run(volume, background, Active(mask, Slabs()), None)
-    slabs = Slabs(dtype=torch.bfloat16, max_reach_voxels=3)
-    near = form.run(volume, background, Active(mask, slabs), 0)
+    exact = form.run(volume, background, Active(mask, Boxes()), None)
+    boxes = Boxes(dtype=torch.bfloat16, max_reach_voxels=3)
+    near = form.run(volume, background, Active(mask, boxes), 0)
     assert relative_difference(near[:, mask], exact[:, mask]) <= 0.05  # bfloat16 has 8 bits

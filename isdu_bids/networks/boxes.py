@@ -23,7 +23,7 @@ Region = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
-class Slabs:
+class Boxes:
     """How a denoiser is run.
 
     Attributes
@@ -51,23 +51,23 @@ class Slabs:
 class Active:
     """Where a denoiser must be computed: boxes around the mask, by how far its layers see."""
 
-    def __init__(self, mask: torch.Tensor, slabs: Slabs) -> None:
-        self.mask = torch.ones_like(mask) if slabs.whole else mask
-        self.slabs = slabs
-        self._boxes: dict[int, list[Region]] = {}
+    def __init__(self, mask: torch.Tensor, boxes: Boxes) -> None:
+        self.mask = torch.ones_like(mask) if boxes.whole else mask
+        self.boxes = boxes
+        self._regions: dict[int, list[Region]] = {}
 
-    def boxes(self, reach: int) -> list[Region]:
+    def regions(self, reach: int) -> list[Region]:
         """Disjoint boxes that together hold the mask dilated by ``reach`` voxels."""
-        if self.slabs.max_reach_voxels is not None:
-            reach = min(reach, self.slabs.max_reach_voxels)
-        if reach not in self._boxes:
-            self._boxes[reach] = list(self._dilated(reach))
-        return self._boxes[reach]
+        if self.boxes.max_reach_voxels is not None:
+            reach = min(reach, self.boxes.max_reach_voxels)
+        if reach not in self._regions:
+            self._regions[reach] = list(self._dilated(reach))
+        return self._regions[reach]
 
     def _dilated(self, reach: int) -> Iterator[Region]:
         nx, ny, nz = self.mask.shape
-        for z in _parts(nz, self.slabs.planes):
-            for x in _parts(nx, self.slabs.rows):
+        for z in _parts(nz, self.boxes.planes):
+            for x in _parts(nx, self.boxes.rows):
                 seen = self.mask[_wider(x, reach, nx), :, _wider(z, reach, nz)]
                 rows = seen.any(2).any(0).nonzero()
                 if len(rows):
@@ -131,7 +131,7 @@ def run_stages(
     torch.Tensor
         ``(channels, x, y, z)``, float32.
     """
-    features = Features.of(volume, background, active.slabs.dtype)
+    features = Features.of(volume, background, active.boxes.dtype)
     return convolved(features, stages, active, needed).volume()
 
 
@@ -151,7 +151,7 @@ def convolved(
     needed
         Voxels around the mask where the output counts; ``None``: everywhere.
     """
-    slabs = active.slabs
+    boxes = active.boxes
     maps, constant, reach = features.maps, features.constant, features.reach
     skip_constant = constant
     spare: torch.Tensor | None = None
@@ -162,7 +162,7 @@ def convolved(
             skip, skip_constant = maps, constant
         reach += first.reach
         ahead -= first.reach
-        edge = -constant if slabs.whole else torch.zeros_like(constant)
+        edge = -constant if boxes.whole else torch.zeros_like(constant)
         steps = []
         for stage in (first, *pointwise):
             steps.append(Step.of(stage, constant, skip_constant, maps.dtype))
@@ -175,7 +175,7 @@ def convolved(
             target, spare = spare, None
         else:
             target = empty_maps(n_outputs, maps.shape[-3:], maps)
-        for region in active.boxes(reach if needed is None else min(reach, needed + ahead)):
+        for region in active.regions(reach if needed is None else min(reach, needed + ahead)):
             window = _window(maps, region, first.reach, edge)
             output = convolution(window, steps[0].weight, steps[0].bias)
             if first.closes_skip:

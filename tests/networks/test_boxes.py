@@ -1,4 +1,4 @@
-"""Slabs, cropping and folding change the order of additions, so float32 differs by rounding."""
+"""Boxes, cropping and folding change the order of additions, so float32 differs by rounding."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 import torch
 from properties import ball, relative_difference, with_statistics
 
+from isdu_bids.networks.boxes import Active, Boxes, run_stages
 from isdu_bids.networks.denoisers import SimpleCNN, WideResNet
-from isdu_bids.networks.slabs import Active, Slabs, run_stages
 
 ROUNDING = 3e-6
 
@@ -38,8 +38,8 @@ def scene(denoiser, shape=(44, 30, 33), radius=4.0):
 @torch.inference_mode()
 def test_whole_volume_equals_the_plain_forward_pass(denoiser, planes):
     volume, background, mask = scene(denoiser)
-    slabs = Slabs(planes=planes, whole=True)
-    result = run_stages(denoiser.stages(), volume, background, Active(mask, slabs))
+    boxes = Boxes(planes=planes, whole=True)
+    result = run_stages(denoiser.stages(), volume, background, Active(mask, boxes))
     assert relative_difference(result, denoiser(volume[None])[0]) <= ROUNDING
 
 
@@ -49,7 +49,7 @@ def test_active_region_equals_a_volume_with_wide_margins(denoiser):
     """Far from the volume's faces the plain forward pass has no edge effects."""
     volume, background, mask = scene(denoiser, shape=(48, 46, 46))
     plain = denoiser(volume[None])[0]
-    result = run_stages(denoiser.stages(), volume, background, Active(mask, Slabs()))
+    result = run_stages(denoiser.stages(), volume, background, Active(mask, Boxes()))
     inner = (slice(None), *(slice(8, -8),) * 3)
     assert relative_difference(result[inner], plain[inner]) <= ROUNDING
 
@@ -66,8 +66,8 @@ def test_wider_margins_do_not_matter(denoiser):
     wide_mask = torch.zeros(wide.shape[1:], dtype=torch.bool)
     place = (slice(13, 13 + n), slice(5, 7 + n), slice(9, 9 + n))
     wide[(slice(None), *place)], wide_mask[place] = volume, mask
-    tight = run_stages(stages, volume, background, Active(mask, Slabs()))
-    loose = run_stages(stages, wide, background, Active(wide_mask, Slabs()))
+    tight = run_stages(stages, volume, background, Active(mask, Boxes()))
+    loose = run_stages(stages, wide, background, Active(wide_mask, Boxes()))
     assert relative_difference(tight, loose[(slice(None), *place)]) <= ROUNDING
 
 
@@ -75,13 +75,13 @@ def test_wider_margins_do_not_matter(denoiser):
 def test_limited_reach_and_half_precision_are_close():
     denoiser = DENOISERS[1]
     volume, background, mask = scene(denoiser, radius=9)
-    exact = run_stages(denoiser.stages(), volume, background, Active(mask, Slabs()))[:, mask]
+    exact = run_stages(denoiser.stages(), volume, background, Active(mask, Boxes()))[:, mask]
     near = run_stages(
-        denoiser.stages(), volume, background, Active(mask, Slabs(max_reach_voxels=3))
+        denoiser.stages(), volume, background, Active(mask, Boxes(max_reach_voxels=3))
     )
     assert relative_difference(near[:, mask], exact) < 1e-2
     half = run_stages(
-        denoiser.stages(), volume, background, Active(mask, Slabs(dtype=torch.bfloat16))
+        denoiser.stages(), volume, background, Active(mask, Boxes(dtype=torch.bfloat16))
     )
     assert half.dtype == torch.float32
     assert 1e-7 < relative_difference(half[:, mask], exact) < 3e-2
@@ -92,9 +92,9 @@ def test_limited_reach_and_half_precision_are_close():
 @torch.inference_mode()
 def test_gpu_equals_cpu(denoiser):
     volume, background, mask = scene(denoiser)
-    on_cpu = run_stages(denoiser.stages(), volume, background, Active(mask, Slabs()))
+    on_cpu = run_stages(denoiser.stages(), volume, background, Active(mask, Boxes()))
     stages = deepcopy(denoiser).cuda().stages()
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        active = Active(mask.cuda(), Slabs(planes=16))
+        active = Active(mask.cuda(), Boxes(planes=16))
         on_gpu = run_stages(stages, volume.cuda(), background.cuda(), active).cpu()
     assert relative_difference(on_gpu, on_cpu) <= 1e-5
