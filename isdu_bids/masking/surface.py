@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
+from isdu_bids.errors import DataError
+
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 Points = npt.NDArray[np.float64]
@@ -84,6 +86,8 @@ class _Levels:
         threshold = dark + 0.1 * (bright - dark)
         head = np.argwhere(image > threshold)
         weight = np.minimum(image[tuple(head.T)], bright)
+        if not weight.sum() > 0:  # nor with NaN
+            raise DataError("no brain found in the magnitude; give a mask (--mask-pattern)")
         centre = np.average(head * sizes, axis=0, weights=weight)
         radius = float((len(head) * sizes.prod() * 3 / (4 * np.pi)) ** (1 / 3))
         ball = np.linalg.norm(head * sizes - centre, axis=1) < radius

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import numpy as np
 import torch
 from scipy import ndimage
 
+from isdu_bids.geometry import unit_vector
 from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
 from isdu_bids.physics.dipole import forward_field
 
 #: Susceptibility of tissue against air (ppm).
 _TISSUE_PPM = -9.4
+#: Voxel axes and diagonals, one of each pair of opposite directions.
+_DIRECTIONS = tuple(way for way in product((-1, 0, 1), repeat=3) if way > (0, 0, 0))
+#: In sound heads no direction correlates better than the true one by more than 0.03; others at 45
+#: degrees do worse by 0.1 to 0.4.
+_BETTER = 0.1
 
 
 def repair_slice_polarity(
@@ -61,10 +68,14 @@ class SignCheck:
         *right*, *reversed*, or *unclear* where the head does not show enough of its outline.
     correlation
         Of the measured field with the one that a head of tissue in air must have.
+    best_direction
+        Of B0, among voxel axes and diagonals, where it fits the field much better than the stated
+        one does.
     """
 
     verdict: Literal["right", "reversed", "unclear"]
     correlation: float
+    best_direction: tuple[int, ...] | None = None
 
 
 def check_sign(
@@ -96,17 +107,24 @@ def check_sign(
     step = [max(1, round(4 / size)) for size in voxel_size_mm]
     tissue = torch.from_numpy(_coarse(head, step))
     size_mm = [size * n for size, n in zip(voxel_size_mm, step, strict=True)]
-    expected = forward_field(_TISSUE_PPM * tissue, size_mm, b0_direction).numpy()
     inside = _coarse(mask, step) > 0.99
     if inside.sum() < 200:
         return SignCheck("unclear", 0.0)
-    measured = _coarse(np.where(mask, field_hz, 0), step)
-    correlation = float(
-        np.corrcoef(_without_shim(measured, inside), _without_shim(expected, inside))[0, 1]
-    )
+    measured = _without_shim(_coarse(np.where(mask, field_hz, 0), step), inside)
+
+    def correlation_along(direction: Sequence[float]) -> float:
+        expected = forward_field(_TISSUE_PPM * tissue, size_mm, direction).numpy()
+        return float(np.corrcoef(measured, _without_shim(expected, inside))[0, 1])
+
+    correlation = correlation_along(b0_direction)
     if not np.isfinite(correlation) or abs(correlation) < 0.25:
         return SignCheck("unclear", correlation if np.isfinite(correlation) else 0.0)
-    return SignCheck("right" if correlation > 0 else "reversed", correlation)
+    if correlation < 0:
+        return SignCheck("reversed", correlation)
+    others = {way: correlation_along(unit_vector(way)) for way in _DIRECTIONS}
+    best = max(others, key=others.__getitem__)
+    is_better = others[best] > correlation + _BETTER
+    return SignCheck("right", correlation, best if is_better else None)
 
 
 def _coarse(volume: np.ndarray, step: Sequence[int]) -> FloatArray:

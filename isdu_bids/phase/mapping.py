@@ -172,6 +172,8 @@ def _correlation(
 def _sign(sign: Sign, checked: SignCheck | None) -> tuple[np.float32, list[str], list[Sentence]]:
     """Factor that makes the sign of a field right, with flags and sentences on it."""
     flags = [f"sign_{checked.verdict}" if checked else "sign_unchecked"]
+    if checked and checked.best_direction:
+        flags.append("b0_direction_doubtful")
     steps: list[Sentence] = []
     if sign == "turn":
         steps.append(("The sign of the phase was turned", ""))

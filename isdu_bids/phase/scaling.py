@@ -23,6 +23,9 @@ _REMEDY = (
     "or give the range that spans one turn (--phase-range)"
 )
 
+#: By how much the jumps of wrapped phase may differ from one turn.
+_TURN_TOLERANCE = 0.03
+
 
 @dataclass(frozen=True)
 class PhaseScaling:
@@ -150,7 +153,29 @@ def decide_phase_scaling(
     seen = f"values from {low:.6g} to {high:.6g},{kind} Units {units or 'missing'}"
 
     if (units or "").lower() in {"rad", "radian", "radians"}:
-        return _declared_radians(stored, low, high, seen, flags)
+        scaling = _declared_radians(low, high, seen, flags)
+    else:
+        scaling = _by_range(stored, low, high, manufacturer, seen, flags)
+    turn = 2 * pi / scaling.slope
+    for number, echo in enumerate(stored, start=1):
+        least, most = turn_by_wraps(echo) or (turn, turn)
+        if not least - _TURN_TOLERANCE * turn <= turn <= most + _TURN_TOLERANCE * turn:
+            raise DataError(
+                f"phase of echo {number} wraps at {most:.4g}, where one turn would be {turn:.4g} "
+                f"({scaling.name}; {seen}); convert the scan again; if all echoes wrap so, correct "
+                "Units or give the range (--phase-range)"
+            )
+    return scaling
+
+
+def _by_range(
+    stored: npt.NDArray[np.generic],
+    low: float,
+    high: float,
+    manufacturer: str | None,
+    seen: str,
+    flags: tuple[str, ...],
+) -> PhaseScaling:
     proven = jumps_by(stored, high - low)
     for nominal in _RANGES:
         # -1 to 1 could be a narrow phase in radians, and a range of another maker a coincidence.
@@ -173,17 +198,10 @@ def decide_phase_scaling(
     raise DataError(f"phase with {seen}: fits no known phase range; {_REMEDY}")
 
 
-def _declared_radians(
-    stored: npt.NDArray[np.generic], low: float, high: float, seen: str, flags: tuple[str, ...]
-) -> PhaseScaling:
+def _declared_radians(low: float, high: float, seen: str, flags: tuple[str, ...]) -> PhaseScaling:
     if high - low > 4 * pi * 1.01:
         raise DataError(
             f'phase with {seen}: Units says "rad", but wrapped phase spans 2 pi; {_REMEDY}'
-        )
-    if high - low < 0.9 * 2 * pi and jumps_by(stored, high - low):
-        raise DataError(
-            f'phase with {seen}: Units says "rad", but it wraps at {high - low:.4g}, not 2 pi; '
-            "correct Units, or give the range that spans one turn (--phase-range)"
         )
     if high - low > 2 * pi * 1.001:
         flags = (*flags, "phase_beyond_one_turn")
@@ -227,15 +245,46 @@ def jumps_by(values: npt.NDArray[np.generic], width: float) -> bool:
     phase wraps they are nearly the full width. In independent noise, steps of 0.9 to 1 of the width
     are ten times rarer than those of 0.45 to 0.55; thrice that share is the evidence.
     """
-    far = middle = smooth = 0
+    size = np.abs(_steps(values, width)[0])
+    far = int((size > 0.9).sum())
+    middle = int(((size > 0.45) & (size < 0.55)).sum())
+    return far > max(0.3 * middle, 20, 1e-4 * size.size)
+
+
+def turn_by_wraps(values: npt.NDArray[np.generic]) -> tuple[float, float] | None:
+    """Least and most that one turn can be where the phase of an echo surely wraps, else None.
+
+    Wraps and the noise of air reach from end to end of a turn, all values alike; where they were
+    interpolated, beyond it. A jump is a turn less what the phase grows there, which its neighbours
+    tell, or less by noise.
+    """
+    finite = values[np.isfinite(values)]
+    width = float(np.ptp(finite)) if finite.size else 0.0
+    if width == 0:
+        return None
+    steps, growth = _steps(values, width)
+    jumps = np.abs(steps) > 0.9
+    counts = np.histogram(finite, bins=50)[0]
+    if jumps.sum() > 20 and min(counts[0], counts[-1]) > 0.5 * np.median(counts):
+        return width, width
+    if jumps_by(values, width):
+        return width * float(np.median(np.abs(steps - growth)[jumps])), width
+    return None
+
+
+def _steps(
+    values: npt.NDArray[np.generic], width: float
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+    """Find steps between two smooth stretches, and the mean of those on either side, in widths."""
+    found: list[npt.NDArray[np.floating]] = [np.empty(0, np.float32)]
+    growth = list(found)
     for axis in (-3, -2, -1):
         if values.shape[axis] < 4:
             continue
-        steps = np.abs(np.diff(np.asarray(values, np.float32), axis=axis)) / np.float32(width)
+        steps = np.diff(np.asarray(values, np.float32), axis=axis) / np.float32(width)
         steps = np.moveaxis(steps, axis, -1)
-        between = (steps[..., :-2] < 0.1) & (steps[..., 2:] < 0.1)
-        step = steps[..., 1:-1][between]
-        far += int((step > 0.9).sum())
-        middle += int(((step > 0.45) & (step < 0.55)).sum())
-        smooth += step.size
-    return far > max(0.3 * middle, 20, 1e-4 * smooth)
+        before, step, after = steps[..., :-2], steps[..., 1:-1], steps[..., 2:]
+        between = (np.abs(before) < 0.1) & (np.abs(after) < 0.1)
+        found.append(step[between])
+        growth.append((before[between] + after[between]) / 2)
+    return np.concatenate(found), np.concatenate(growth)

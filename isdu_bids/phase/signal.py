@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from isdu_bids.phase.consistency import check_echoes
-from isdu_bids.phase.magnitudes import check_decay, head_of
+from isdu_bids.phase.gaps import find_gaps
+from isdu_bids.phase.magnitudes import check_decay, head_of, seen_in_most
 from isdu_bids.phase.wrapping import FloatArray
 
 
@@ -45,6 +46,7 @@ def compare_echoes(
     """
     head = head_of(magnitude) & np.isfinite(phase_rad).all(axis=0)
     flags = check_decay(magnitude, echo_times_s, head, magnitude_names)
+    flags += find_gaps(phase_rad, magnitude, seen_in_most(magnitude))
     found = check_echoes(phase_rad, magnitude, echo_times_s, head, voxel_size_mm, phase_names)
     signs = np.array(found.signs, phase_rad.dtype)[:, None, None, None]
     return signs * phase_rad, (*flags, *found.flags)

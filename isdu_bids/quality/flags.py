@@ -45,6 +45,12 @@ _PROCESSING = {
     "sign_turned": _Remark(
         "phase_scaling", "warning", "the sign of the phase was turned (--phase-sign)"
     ),
+    "b0_direction_doubtful": _Remark(
+        None,
+        "error",
+        "the outline of the head fits another direction of B0 much better than that of the affine: "
+        "check the affine (was the image turned without it?), or give --b0-direction",
+    ),
     "single_echo": _Remark(
         None,
         "error",
@@ -73,14 +79,41 @@ _PROCESSING = {
         "error",
         "the signal hardly decays from echo to echo: check EchoTime and the magnitudes",
     ),
+    "magnitudes_disagree": _Remark(
+        None,
+        "warning",
+        "the magnitudes of the echoes do not decay together: one is noisy, has moved, or is of "
+        "another scan",
+    ),
     "magnitude_not_finite": _Remark(
-        None, "warning", "the magnitude holds values that are not finite, which count as no signal"
+        None,
+        "warning",
+        "the magnitude holds values that are not finite, or next to it, which count as no signal",
+    ),
+    "magnitude_saturated": _Remark(
+        None,
+        "warning",
+        "the brightest voxels of an echo all have one value: the magnitude is cut off there",
     ),
     "magnitude_spikes": _Remark(
         None,
         "warning",
         "single voxels of the magnitude were many times brighter than any tissue, and got the "
         "median of their neighbours",
+    ),
+    "signal_missing": _Remark(
+        None,
+        "warning",
+        "in part of the head an echo's magnitude or phase is exactly 0: it was masked, or the file "
+        "is damaged",
+    ),
+    "slice_missing": _Remark(
+        None, "error", "a slice between others is empty: copy or convert the scan again"
+    ),
+    "slice_repeated": _Remark(
+        None,
+        "error",
+        "a slice of an echo is an exact copy of the one before it: copy or convert the scan again",
     ),
     "b0_dir_ignored": _Remark(
         None,

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from faults import fault
 
+from isdu_bids.geometry import unit_vector
 from isdu_bids.phase.checks import check_sign, repair_slice_polarity
 from isdu_bids.phase.wrapping import wrap
 from isdu_bids.physics.dipole import forward_field
@@ -53,3 +55,21 @@ def test_sign_of_noise_is_unclear(head):
     assert check_sign(noise, magnitude, brain, (4, 4, 4), (0, 0, 1)).verdict == "unclear"
     empty = np.zeros_like(brain)
     assert check_sign(field, magnitude, empty, SIZE_MM, (0, 0, 1)).verdict == "unclear"
+
+
+@fault("affine turned without the image", "flagged as an error", 0)
+@pytest.mark.parametrize("stated", [(0, 1, 1), (1, 0, 1), (-1, 0, 1), (0, -1, 1)])
+def test_the_outline_tells_a_wrong_direction_of_b0(head, stated):
+    field, magnitude, brain = head
+    check = check_sign(field, magnitude, brain, (4, 4, 4), unit_vector(stated))
+    assert check.verdict != "right" or check.best_direction == (0, 0, 1)
+
+
+@pytest.mark.parametrize("tilt_deg", [0, 10, 20])
+def test_the_true_direction_of_b0_is_not_doubted(head, tilt_deg):
+    _, magnitude, brain = head
+    tilt = np.deg2rad(tilt_deg)
+    direction = (0.0, float(np.sin(tilt)), float(np.cos(tilt)))
+    tissue = torch.from_numpy(-9.4 * magnitude)
+    own = 127.7 * forward_field(tissue, (4, 4, 4), direction).numpy()
+    assert check_sign(own, magnitude, brain, (4, 4, 4), direction).best_direction is None

@@ -74,3 +74,59 @@ def test_a_magnitude_is_no_phase_whatever_its_range(scan):
     magnitude = scan.phase_rad + np.float32(np.pi)
     with pytest.raises(DataError, match=r"echo-\d\.nii"):
         compare_echoes(phase, magnitude, scan.echo_times_s, (2.0, 2.0, 2.0), NAMES, NAMES)
+
+
+@fault("voxels of 1e30 in a magnitude", "count as no signal; flagged", 0)
+@pytest.mark.parametrize("value", [1e30, -1e30, 3e38])
+def test_values_too_large_to_compute_with_are_no_signal(scan, value):
+    spoilt = scan.magnitude.copy()
+    spoilt[1, 18:24, 18:24, 14:20] = value
+    clean, flags = clean_magnitude(spoilt, NAMES)
+    assert flags == ("magnitude_not_finite",)
+    assert (clean[1, 18:24, 18:24, 14:20] == 0).all()
+
+
+def test_a_negative_spike_is_repaired_as_well(scan):
+    spoilt = scan.magnitude.copy()
+    spoilt[1, 20, 20, 16] *= -1e6
+    clean, flags = clean_magnitude(spoilt, NAMES)
+    assert flags == ("magnitude_spikes",)
+    np.testing.assert_allclose(clean, scan.magnitude, rtol=0.2, atol=0.1)
+
+
+def flags_of(scan, magnitude):
+    _, flags = compare_echoes(
+        scan.phase_rad, magnitude, scan.echo_times_s, (2.0, 2.0, 2.0), NAMES, NAMES
+    )
+    return flags
+
+
+def test_sound_echoes_decay_together(scan):
+    assert flags_of(scan, scan.magnitude) == ()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(
+            lambda echo: np.abs(echo + np.random.default_rng(0).normal(0, 0.3, echo.shape)),
+            marks=fault("magnitude of one echo noisy", "flagged", 0),
+        ),
+        pytest.param(
+            lambda echo: np.roll(echo, 4, axis=1),
+            marks=fault("magnitude of one echo has moved", "flagged", 0),
+        ),
+    ],
+)
+@pytest.mark.parametrize("echo", [1, 3])
+def test_an_echo_that_does_not_decay_with_the_others_is_told(scan, spoil, echo):
+    magnitude = scan.magnitude.copy()
+    magnitude[echo] = spoil(magnitude[echo])
+    assert "magnitudes_disagree" in flags_of(scan, magnitude)
+
+
+@fault("magnitude cut off at its top", "flagged", 0)
+def test_a_magnitude_without_its_top_is_told(scan):
+    magnitude = scan.magnitude.copy()
+    magnitude[0] = np.minimum(magnitude[0], 0.9 * magnitude[0].max())
+    assert flags_of(scan, magnitude) == ("magnitude_saturated",)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from faults import fault
 
 from isdu_bids.errors import DataError
 from isdu_bids.phase.scaling import decide_phase_scaling, explicit_scaling
@@ -104,6 +105,25 @@ def test_radians_with_exact_zero_and_pi_are_untouched(scan):
 def test_empty_phase_is_refused(stored):
     with pytest.raises(DataError, match="part-phase"):
         decide_phase_scaling(stored)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.93, 1.1, 1.5, 2])
+@pytest.mark.parametrize(
+    "echoes",
+    [
+        pytest.param(
+            slice(None), marks=fault("phase in rad times a factor", "refused: where it wraps")
+        ),
+        pytest.param(
+            slice(2, 3), marks=fault("phase of one echo times a factor", "refused: where it wraps")
+        ),
+    ],
+)
+def test_scaled_phase_wraps_where_no_turn_ends(scan, echoes, factor):
+    stored = scan.phase_rad.copy()
+    stored[echoes] *= factor
+    with pytest.raises(DataError, match=r"echo \d wraps at .* one turn would be 6\.283"):
+        decide_phase_scaling(stored, units="rad")
 
 
 def test_phase_beyond_one_turn_needs_units():
