@@ -85,7 +85,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last of deep nesting
         raise DataError(f"{path} is no valid JSON file ({error}); correct it") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold a JSON object, i.e. start with {{")

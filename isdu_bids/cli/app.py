@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 level=max(logging.DEBUG, logging.WARNING - 10 * options.running.verbose),
                 format="%(levelname)s %(name)s: %(message)s",
             )
+            # what it says of a bad header, the query says with the name of the file
+            logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
             return run(options, sys.argv[1:] if arguments is None else arguments)
     except IsduError as error:
         problem, exit_code = str(error), error.exit_code
