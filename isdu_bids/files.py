@@ -42,6 +42,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{path} cannot be written ({reason}); check the folder") from error
+    except OutputError as error:  # of a writer that writes beside its place as well
+        raise OutputError(str(error).replace(partial.name, path.name)) from error
     finally:
         with suppress(OSError):  # it is gone where all went well
             partial.unlink()
