@@ -42,6 +42,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{path} cannot be written ({reason}); check the folder") from error
+    except OutputError as error:  # of a writer that writes beside its place as well
+        raise OutputError(str(error).replace(partial.name, path.name)) from error
     finally:
         with suppress(OSError):  # it is gone where all went well
             partial.unlink()
@@ -85,7 +87,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last of deep nesting
         raise DataError(f"{path} is no valid JSON file ({error}); correct it") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold a JSON object, i.e. start with {{")

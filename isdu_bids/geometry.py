@@ -18,12 +18,17 @@ _SCANNER_Z = np.array([0.0, 0.0, 1.0])
 
 
 def voxel_size_mm(affine: npt.ArrayLike) -> Triple:
-    """Edge lengths of a voxel (mm): the norms of the affine's columns."""
-    matrix = np.asarray(affine, dtype=float)[:3, :3]
-    sizes = np.linalg.norm(matrix, axis=0)
-    if not np.all(np.isfinite(sizes)) or np.any(sizes <= 0) or abs(np.linalg.det(matrix)) < 1e-9:
-        raise DataError("the affine is singular; write a valid sform into the NIfTI header")
-    return _triple(sizes)
+    """Edge lengths of a voxel (mm): the norms of the affine's columns, to six digits.
+
+    Headers have single precision: an oblique 4 mm is 3.9999999 or 4.0000001 there, and how many
+    voxels reach 10 mm must not hang on that.
+
+    Examples
+    --------
+    >>> voxel_size_mm(np.diag([3.9999999, 4.0000001, 1.25, 1.0]))
+    (4.0, 4.0, 1.25)
+    """
+    return _triple(np.array([float(f"{length:.6g}") for length in _lengths(affine)]))
 
 
 def b0_direction(affine: npt.ArrayLike) -> Triple:
@@ -37,8 +42,7 @@ def b0_direction(affine: npt.ArrayLike) -> Triple:
     >>> b0_direction(np.diag([-2.0, 2.0, 3.0, 1.0]))
     (0.0, 0.0, 1.0)
     """
-    matrix = np.asarray(affine, dtype=float)[:3, :3]
-    cosines = matrix / np.array(voxel_size_mm(affine))
+    cosines = np.asarray(affine, dtype=float)[:3, :3] / _lengths(affine)
     return unit_vector(cosines.T @ _SCANNER_Z)
 
 
@@ -91,6 +95,15 @@ def ras_axes(affine: npt.ArrayLike) -> tuple[tuple[int, int, int], tuple[bool, b
     axes = (right, anterior, superior)
     x, y, z = (bool(cosines[row, axis] < 0) for row, axis in enumerate(axes))
     return axes, (x, y, z)
+
+
+def _lengths(affine: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Norms of the affine's columns."""
+    matrix = np.asarray(affine, dtype=float)[:3, :3]
+    sizes: npt.NDArray[np.float64] = np.linalg.norm(matrix, axis=0)
+    if not np.all(np.isfinite(sizes)) or np.any(sizes <= 0) or abs(np.linalg.det(matrix)) < 1e-9:
+        raise DataError("the affine is singular; write a valid sform into the NIfTI header")
+    return sizes
 
 
 def _triple(values: npt.NDArray[np.float64]) -> Triple:

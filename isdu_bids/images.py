@@ -5,6 +5,7 @@ Volumes are ``(x, y, z)`` in NIfTI voxel order; stacks are ``(echo, x, y, z)``.
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -78,6 +79,7 @@ def load_volume(path: Path | str) -> Volume:
     """
     image = _open(path)
     try:
+        _check_gzip(Path(path))
         data = np.ascontiguousarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
     except _READ_ERRORS as error:
         raise _unreadable(path, error) from error
@@ -247,6 +249,14 @@ def _open(path: Path | str) -> nib.Nifti1Image:
             "scanner's affine into all of them"
         )
     return image
+
+
+def _check_gzip(path: Path) -> None:
+    """Read a compressed file to its checksum, where nibabel, which needs the voxels only, stops."""
+    if path.suffix == ".gz":
+        with gzip.open(path) as stream:
+            while stream.read(1 << 22):
+                pass
 
 
 def _unreadable(path: Path | str, error: Exception) -> DataError:

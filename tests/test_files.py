@@ -69,6 +69,15 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_an_error_names_the_file_not_what_was_written_beside_it(tmp_path):
+    with (
+        pytest.raises(OutputError, match=r"/a\.nii cannot be written"),
+        replacing(tmp_path / "a.nii") as outer,
+        replacing(outer),
+    ):
+        raise OSError(28, "No space left on device")
+
+
 def test_many_jobs_may_write_one_file(tmp_path):
     path = tmp_path / "new" / "dataset_description.json"
     texts = [json.dumps({"job": job, "filler": "x" * 10000}) for job in range(8)]

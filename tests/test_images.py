@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from faults import fault
 
 from isdu_bids.errors import DataError
 from isdu_bids.geometry import b0_direction, voxel_size_mm
@@ -212,3 +213,14 @@ def test_real_files():
     assert phase.data.shape == (2, 80, 80, 53)
     assert phase.stored_dtype == np.int16
     assert np.abs(phase.data).max() == pytest.approx(np.pi, rel=1e-3)
+
+
+@fault("a byte of a compressed image changed", "refused: its checksum")
+def test_a_compressed_image_is_read_to_its_checksum(tmp_path):
+    noise = np.random.default_rng(0).normal(size=(20, 20, 20))
+    path = save_volume(noise, np.diag([2.0, 2, 2, 1]), tmp_path / "a.nii.gz")
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 255  # of the checksum itself, so that all voxels can be read
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.nii\.gz cannot be read \(CRC check failed"):
+        load_volume(path)

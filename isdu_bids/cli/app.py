@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import sys
 import uuid
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("isdu_bids")
 
+#: What the loader of libraries says where memory is short.
+_NO_MEMORY = re.compile("failed to map segment|annot allocate memory")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the app and return its exit code."""
@@ -41,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 level=max(logging.DEBUG, logging.WARNING - 10 * options.running.verbose),
                 format="%(levelname)s %(name)s: %(message)s",
             )
+            # what it says of a bad header, the query says with the name of the file
+            logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
             return run(options, sys.argv[1:] if arguments is None else arguments)
     except IsduError as error:
         problem, exit_code = str(error), error.exit_code
@@ -48,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 143
     except KeyboardInterrupt:
         problem, exit_code = f"interrupted; {GO_ON}", 130
-    except MemoryError:
+    except (MemoryError, ImportError) as error:
+        if isinstance(error, ImportError) and not _NO_MEMORY.search(str(error)):
+            raise
         problem = "memory ran out; raise its limit (ulimit -v, the memory of the job)"
         exit_code = MemoryShortageError.exit_code
     except OSError as error:

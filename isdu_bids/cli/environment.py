@@ -21,7 +21,8 @@ def prepare_environment(work_dir: Path, *, omp_nthreads: int, verbosity: int) ->
 
     Workers started by forkserver do not inherit settings made in Python; they read this file.
     """
-    level = {0: "ERROR", 1: "INFO"}.get(verbosity, "DEBUG")
+    # errors are told in one line by us; their tracebacks lie in the crash files
+    level = {0: "CRITICAL", 1: "INFO"}.get(verbosity, "DEBUG")
     parser = configparser.ConfigParser()
     parser.read_dict(
         {

@@ -30,7 +30,9 @@ def repair_slice_polarity(
     """Undo a phase that flips by pi from slice to slice, as some GE reconstructions leave it.
 
     Along every axis the signals of neighbours are compared: where the sum of ``conj(S_k) S_k+1``
-    points backwards by more than half of its absolute sum, every second slice is turned by pi.
+    points backwards by more than half of its absolute sum, every second slice of this echo is
+    turned by pi; and that of later echoes, once the first is turned, if theirs points backwards at
+    all.
 
     Parameters
     ----------
@@ -42,20 +44,22 @@ def repair_slice_polarity(
     phase_rad, flags
         The repaired phase with the flag ``slice_polarity_repaired``, or the input and no flag.
     """
-    repaired = phase_rad
-    flags: tuple[str, ...] = ()
-    for axis in range(1, 4):
-        n = phase_rad.shape[axis]
+    turned = np.zeros_like(phase_rad)
+    for axis, n in enumerate(magnitude.shape[1:]):
         if n < 4:
             continue
-        step = np.diff(repaired[0], axis=axis - 1)
-        lower, upper = (np.delete(magnitude[0], end, axis - 1) for end in (-1, 0))
-        weight = lower * upper
-        if (weight * np.cos(step)).sum() < -0.5 * weight.sum():
-            turn = np.float32(np.pi) * (np.arange(n) % 2).astype(np.float32)
-            repaired = wrap(repaired + turn.reshape([-1 if a == axis else 1 for a in range(4)]))
-            flags = ("slice_polarity_repaired",)
-    return repaired, flags
+        alternate = np.float32(np.pi) * (np.arange(n) % 2).astype(np.float32)
+        alternate = np.expand_dims(alternate, [other for other in range(3) if other != axis])
+        limit = -0.5
+        for echo, (phase, size) in enumerate(zip(phase_rad + turned, magnitude, strict=True)):
+            lower, upper = (np.delete(size, end, axis) for end in (-1, 0))
+            weight = lower * upper
+            if (weight * np.cos(np.diff(phase, axis=axis))).sum() < limit * weight.sum():
+                turned[echo] += alternate
+                limit = 0.0 if echo == 0 else limit
+    if not turned.any():
+        return phase_rad, ()
+    return wrap(phase_rad + turned), ("slice_polarity_repaired",)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,12 @@ _PROCESSING = {
     "echo_sign_repaired": _Remark(
         "phase_scaling", "warning", "the phase of an echo had the opposite sign and was turned"
     ),
+    "echo_offset": _Remark(
+        "unwrapping",
+        "warning",
+        "the phase of an echo is off the others by a constant: a bipolar readout (--offset), or an "
+        "echo that was scaled or converted in another way",
+    ),
     "echoes_disagree": _Remark(
         "phase_scaling",
         "warning",

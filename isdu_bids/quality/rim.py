@@ -35,5 +35,6 @@ def rim_deviation(
     sigma = [SMOOTHING_MM / size for size in voxel_size_mm]
     weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
     smooth = ndimage.gaussian_filter(values, sigma) / np.maximum(weight, 1e-6)
-    rim = inside & (ndimage.distance_transform_edt(inside, sampling=voxel_size_mm) <= RIM_MM)
+    depth_mm = max(RIM_MM, *voxel_size_mm)  # one voxel at least
+    rim = inside & (ndimage.distance_transform_edt(inside, sampling=voxel_size_mm) <= depth_mm)
     return float(np.percentile(np.abs(smooth[rim] - np.median(smooth[inside])), 99))

@@ -164,9 +164,17 @@ def test_no_space_left_reaches_the_user(run, capsys):
 
 
 @fault("memory of the main process is limited (ulimit -v)", "one line with the remedy", 71)
-def test_memory_of_the_main_process_runs_out(run, capsys):
-    assert run(steps=raising(MemoryError())) == 71
+@pytest.mark.parametrize(
+    "error", [MemoryError(), ImportError("libtorch.so: failed to map segment from shared object")]
+)
+def test_memory_of_the_main_process_runs_out(run, capsys, error):
+    assert run(steps=raising(error)) == 71
     assert "ulimit -v" in capsys.readouterr().err
+
+
+def test_a_missing_library_is_no_lack_of_memory(run):
+    with pytest.raises(ImportError, match="libtorch"):
+        run(steps=raising(ImportError("libtorch.so: no such file")))
 
 
 @fault(

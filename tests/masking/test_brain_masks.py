@@ -7,6 +7,7 @@ import pytest
 
 from isdu_bids.errors import DataError
 from isdu_bids.masking.registry import MASKS
+from isdu_bids.masking.surface import brain_surface_mask
 from isdu_bids.phase.romeo import voxel_quality
 
 
@@ -82,6 +83,12 @@ def test_quality_mask_is_one_solid_piece(coarse):
 def test_quality_is_asked_for(coarse, name):
     with pytest.raises(DataError, match="needs quality"):
         MASKS[name].run({"magnitude": coarse[0], "voxel_size_mm": (3.0, 3.0, 3.0)})
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_no_surface_without_signal(value):
+    with pytest.raises(DataError, match="no brain found"):
+        brain_surface_mask(np.full((30, 30, 30), value, np.float32), (3.0, 3.0, 3.0))
 
 
 @pytest.mark.parametrize("name", MASKS)

@@ -20,6 +20,16 @@ def test_alternating_slices_are_repaired_up_to_a_constant(scan, axis):
     np.testing.assert_allclose(wrap(repaired - scan.phase_rad), 0, atol=1e-5)
 
 
+@fault("slices of one echo alternate by pi", "turned; flagged", 0)
+@pytest.mark.parametrize("echo", [0, 2])
+def test_alternating_slices_of_one_echo_are_repaired(scan, echo):
+    phase = scan.phase_rad.copy()
+    phase[echo] = wrap(phase[echo] + np.float32(np.pi) * (np.arange(phase.shape[3]) % 2))
+    repaired, flags = repair_slice_polarity(phase, scan.magnitude)
+    assert flags == ("slice_polarity_repaired",)
+    np.testing.assert_allclose(wrap(repaired - scan.phase_rad), 0, atol=1e-5)
+
+
 def test_sound_slices_are_left_alone(scan):
     repaired, flags = repair_slice_polarity(scan.phase_rad, scan.magnitude)
     assert flags == ()

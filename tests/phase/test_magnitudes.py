@@ -130,3 +130,9 @@ def test_a_magnitude_without_its_top_is_told(scan):
     magnitude = scan.magnitude.copy()
     magnitude[0] = np.minimum(magnitude[0], 0.9 * magnitude[0].max())
     assert flags_of(scan, magnitude) == ("magnitude_saturated",)
+
+
+def test_gaps_are_among_what_is_told(scan):
+    magnitude = scan.magnitude.copy()
+    magnitude[2, :, :, 17] = 0
+    assert "slice_missing" in flags_of(scan, magnitude)

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from faults import fault
 
 from isdu_bids.errors import DataError
+from isdu_bids.phase import mapping
+from isdu_bids.phase.checks import SignCheck
 from isdu_bids.phase.mapping import map_field
 from isdu_bids.phase.registry import COMBINATION, UNWRAPPING
 from isdu_bids.phase.wrapping import wrap
@@ -86,6 +89,21 @@ def test_no_magnitude_is_no_obstacle(scan):
 def test_sign_check_ends_in_a_flag(scan):
     result = map_field(*scan.given, b0_direction=(0, 0, 1))
     assert sum(flag.startswith("sign_") for flag in result.flags) == 1
+
+
+@fault("a constant added to the phase of one echo", "flagged", 0)
+@pytest.mark.parametrize("echo", [0, 1, 3])
+def test_an_echo_off_by_a_constant_is_told(scan, echo):
+    phase = scan.phase_rad.copy()
+    phase[echo] = wrap(phase[echo] + np.float32(0.8))
+    assert "echo_offset" in map_field(phase, *scan.given[1:]).flags
+    assert "echo_offset" not in map_field(*scan.given).flags
+
+
+def test_a_doubtful_direction_of_b0_is_told(scan, monkeypatch):
+    found = SignCheck("right", 0.3, best_direction=(0, 0, 1))
+    monkeypatch.setattr(mapping, "check_sign", lambda *_: found)
+    assert "b0_direction_doubtful" in map_field(*scan.given, b0_direction=(1, 0, 0)).flags
 
 
 @pytest.mark.parametrize("defect", ["magnitude", "mask", "times", "milliseconds", "empty"])

@@ -38,3 +38,10 @@ def test_thresholds_tell_measured_good_scans_from_broken_ones(good):
     assert "background_at_rim" not in {f.name for f in flag_scan({"rim_field_ppm": good})}
     for broken in (0.0398, 0.0424, 0.0245, 0.0237):
         assert "background_at_rim" in {f.name for f in flag_scan({"rim_field_ppm": broken})}
+
+
+def test_voxels_thicker_than_the_rim_have_one():
+    mask = np.zeros((8, 8, 8), bool)
+    mask[1:7, 1:7, 1:7] = True
+    volume = np.random.default_rng(0).normal(0, 1, mask.shape)
+    assert np.isfinite(rim_deviation(volume, mask, (8.0, 8.0, 8.0)))
