@@ -11,6 +11,10 @@ published code iterates conjugate gradients.
 With ``noise_input``, every denoiser also sees ``log(sd / 0.003 ppm)`` of the field's standard
 deviation inside the mask, and ``lambda_k = exp(l_k) (level / 0.003 ppm)^p_k`` follows its root mean
 square: one network is sharp on clean fields and firm on noisy ones.
+
+With ``known_field``, what the mask hides of ``y`` is not taken for zero but for the field of the
+proposal, ``y_k = mask y + (1 - mask) D z_k``: the step of a majorisation of ``||mask (D x - y)||^2
++ lambda_k ||x - z_k||^2`` at ``x = z_k``, still in closed form.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from torch import nn
 
 from isdu_bids.errors import UsageError
 from isdu_bids.networks.denoisers import build_denoiser
-from isdu_bids.physics.dipole import data_consistency, from_spectrum, spectrum
+from isdu_bids.physics.dipole import convolve, data_consistency, from_spectrum, spectrum
 
 Denoise = Callable[[int, torch.Tensor], torch.Tensor]
 
@@ -61,6 +65,9 @@ class Architecture:
         ``argmin_x ||D x - y||^2 + lambda_0 ||x||^2`` instead of ``D y``.
     masked_prior
         Whether what a denoiser proposes outside the mask is replaced by zero.
+    known_field
+        Whether the data count only where the field is known, inside the mask, instead of as zero
+        around it.
     chi_mean_ppm, chi_std_ppm
         Normalisation around each denoiser, from the training labels.
     dc_value
@@ -79,6 +86,7 @@ class Architecture:
     noise_input: bool = False
     solve_first: bool = False
     masked_prior: bool = False
+    known_field: bool = False
     chi_mean_ppm: float = 0.0
     chi_std_ppm: float = 0.03
     dc_value: float = 0.0
@@ -196,7 +204,11 @@ class ISDUQSMNet(nn.Module):
             if net.noise_input:
                 weight = weight * noise.powers(self.noise_powers[index])
             # FFTs stay in float32 under autocast: half precision loses the small local field
-            state = data_consistency(projected_k, denoised.float(), kernel, weight) * mask
+            denoised = denoised.float()
+            if net.known_field:
+                filled = _filled(field_ppm, mask, denoised[:, :1], kernel)
+                projected_k = _with_scratch(kernel * spectrum(filled), net.channels)
+            state = data_consistency(projected_k, denoised, kernel, weight) * mask
             yield Iterate(denoised, state)
 
     def forward(
@@ -262,6 +274,13 @@ class Noise:
     def powers(self, exponent: torch.Tensor | float) -> torch.Tensor:
         """Level to some power."""
         return self.level**exponent
+
+
+def _filled(
+    field_ppm: torch.Tensor, mask: torch.Tensor, chi_ppm: torch.Tensor, kernel: torch.Tensor
+) -> torch.Tensor:
+    """Field inside the mask, and what a susceptibility would make of it outside."""
+    return field_ppm * mask + convolve(chi_ppm, kernel) * (1 - mask)
 
 
 def _with_scratch(volume: torch.Tensor, channels: int) -> torch.Tensor:

@@ -39,6 +39,32 @@ def test_iterates_satisfy_their_normal_equations(generator):
             assert torch.allclose(left, right, atol=1e-7)
 
 
+def test_data_count_only_inside_the_mask_of_a_known_field(generator):
+    """Inside the mask the field is explained better than by a field of zero around it."""
+    proposals, known = small_network(), small_network(known_field=True, masked_prior=True)
+    shape = (16, 16, 16)
+    kernel = dipole_kernel(shape, (1, 1, 1), (0, 0, 1))
+    mask = ball(shape, 5.0)[None, None].float()
+    field = convolve(0.03 * mask * torch.randn((1, 1, *shape), generator=generator), kernel)
+
+    def misfit(chi: torch.Tensor) -> float:
+        return float((mask * (convolve(chi, kernel) - field)).square().sum())
+
+    with torch.inference_mode():
+        step, *_ = known.iterate(field * mask, mask, kernel)
+        zero, *_ = proposals.iterate(
+            field * mask, mask, kernel, denoise=lambda _, seen: step.denoised / 0.03
+        )
+        everywhere = torch.ones_like(mask)
+        assert torch.allclose(
+            known(field, everywhere, kernel), proposals(field, everywhere, kernel), atol=1e-7
+        )
+    z, chi = step.denoised[:, :1], step.consistent[:, :1]
+    weight = known.lambdas[0].item()
+    assert misfit(chi) + weight * float((chi - z).square().sum()) < misfit(z)
+    assert misfit(chi) < misfit(zero.consistent[:, :1])
+
+
 def test_batch_equals_single_samples(generator):
     network = small_network()
     kernels = torch.stack([dipole_kernel((8, 8, 8), (1, 1, s), (0, 0, 1)) for s in (1, 2)])[:, None]
