@@ -3,7 +3,8 @@
     python benchmarks/simulated_truth.py OUTPUT TRUTH
 
 TRUTH holds ``sub-X/anat/sub-X_{Chimap,desc-shimmed_fieldmap,fieldmap-local,desc-brain_mask}``, all
-in ppm, as the tool qsm-forward writes them. Every inversion is run on the local field of OUTPUT.
+in ppm, as the tool qsm-forward writes them. Every inversion that needs nothing else is run on
+the local field of OUTPUT.
 """
 
 import sys
@@ -15,6 +16,7 @@ from isdu_bids import images
 from isdu_bids.evaluation.metrics import dice, nrmse_percent, slope
 from isdu_bids.geometry import b0_direction, voxel_size_mm
 from isdu_bids.inversion.registry import INVERSION
+from isdu_bids.inversion.result import Inverted
 from isdu_bids.units import hz_to_ppm
 
 FIELD_STRENGTH_T = 3.0
@@ -47,7 +49,7 @@ def main(output: Path, truth: Path) -> None:
             print(
                 subject,
                 name,
-                *(f"{s:.1f}" for s in scores),
+                *(f"{s:.2f}" for s in scores),
                 f"{fit:.2f}",
                 f"{coverage:.3f}",
                 sep="\t",
@@ -55,17 +57,19 @@ def main(output: Path, truth: Path) -> None:
 
         total = hz_to_ppm(fields["total"].data, FIELD_STRENGTH_T)
         local = hz_to_ppm(fields["local"].data, FIELD_STRENGTH_T)
-        row("total field", total, load("desc-shimmed_fieldmap").data, brain & mask)
+        row("total field", total, load("desc-shimmed_fieldmap").data, brain & valid)
         row("local field", local, load("fieldmap-local").data, brain & valid)
         row("chi of the run", chi.data, load("Chimap").data, brain & valid)
+        scan = {
+            "field_ppm": torch.from_numpy(local),
+            "mask": torch.from_numpy(valid),
+            "voxel_size_mm": voxel_size_mm(chi.affine),
+            "b0_direction": b0_direction(chi.affine),
+        }
         for name, method in INVERSION.items():
-            estimate = method(
-                torch.from_numpy(local),
-                torch.from_numpy(valid),
-                voxel_size_mm=voxel_size_mm(chi.affine),
-                b0_direction=b0_direction(chi.affine),
-            ).numpy()
-            row(f"chi {name}", estimate, load("Chimap").data, brain & valid)
+            if set(method.inputs) <= scan.keys():
+                estimate = Inverted.of(method.run(scan)).chi_ppm.numpy()
+                row(f"chi {name}", estimate, load("Chimap").data, brain & valid)
         print(subject, "brain mask", f"Dice {dice(mask, brain):.3f}", sep="\t")
 
 

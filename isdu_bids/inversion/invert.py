@@ -54,7 +54,7 @@ def invert(
     device
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     parameters
-        Of the method, as keywords: ``weights="isdu_k4"``.
+        Of the method, as keywords: ``weights="isdu_ms3"``.
 
     Returns
     -------

@@ -10,7 +10,7 @@ GRIDS = ("auto", "native", "resampled", "aligned")
 PRECISIONS = ("single", "half")
 
 #: Name of the packaged weights that run where none are named.
-DEFAULT_WEIGHTS = "isdu_k4"
+DEFAULT_WEIGHTS = "isdu_ms3"
 
 ISDU = Method(
     "isdu",

@@ -65,7 +65,7 @@ def test_golden_list(processed):
     assert "isdu-bids 0." in methods
     assert "with ROMEO" in methods
     assert "SNR-weighted mean of the echoes" in methods
-    assert "isdu_k4 (preliminary weights" in methods
+    assert "isdu_ms3 (preliminary weights" in methods
     assert "Pipeline" not in methods  # two scans, one text
     assert (out / "logs" / "CITATION.bib").read_text().count("@article{") > 4
 
