@@ -1,9 +1,9 @@
-"""Samples that other processes make before they are asked for."""
+"""Samples that other processes make: before they are asked for, or many at a time."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, Generic, TypeVar
@@ -27,10 +27,7 @@ class MadeAhead(Generic[Sample]):
     def __init__(self, make: Callable[[int], Sample], n_workers: int) -> None:
         self.n_ahead = 2 * n_workers
         self.coming: dict[int, Future[bytes]] = {}
-        self.workers = ProcessPoolExecutor(
-            # a process forked while CUDA or OpenMP is in use would hang
-            n_workers, get_context("spawn"), initializer=_get_ready, initargs=(make,)
-        )  # fmt: skip
+        self.workers = _workers(make, n_workers)
 
     def __call__(self, number: int) -> Sample:
         """Value at a number; waits for it only where the processes do not keep up."""
@@ -40,6 +37,22 @@ class MadeAhead(Generic[Sample]):
         }
         sample: Sample = pickle.loads(self.coming[number].result())
         return sample
+
+
+def made_side_by_side(
+    make: Callable[[int], Sample], numbers: Iterable[int], n_workers: int
+) -> Iterator[Sample]:
+    """Values of a function at numbers, in their order, worked out by so many processes; 0: here."""
+    if not n_workers:
+        yield from map(make, numbers)
+        return
+    with _workers(make, n_workers) as workers:
+        yield from map(pickle.loads, workers.map(_pickled_value, numbers))
+
+
+def _workers(make: Callable[[int], Any], n_workers: int) -> ProcessPoolExecutor:
+    # a process forked while CUDA or OpenMP is in use would hang
+    return ProcessPoolExecutor(n_workers, get_context("spawn"), _get_ready, (make,))
 
 
 _make: Callable[[int], Any]

@@ -150,7 +150,9 @@ class Inversion(Task[torch.nn.Module, Batch]):
         else:
             draw = self._drawn_patches(self.patches, heads, device)
             if self.processed_fraction:
-                files = processed_files(heads, scans, self.processed_heads, self.seed)
+                files = processed_files(
+                    heads, scans, self.processed_heads, self.seed, workers=self.workers
+                )
                 others = ProcessedPatches(files, self.patches.size, self.batch_size)
                 draw = Mixed(draw, others, self.processed_fraction)
         return lambda step, generator: self._batch(draw(step, generator))

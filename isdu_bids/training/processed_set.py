@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from isdu_bids.simulation.patches import Patch
 from isdu_bids.simulation.processed_heads import ProcessedHeadSettings, process_head
 from isdu_bids.simulation.random_fields import derived_generator
 from isdu_bids.simulation.symmetries import SYMMETRIES, turned
+from isdu_bids.training.ahead import made_side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -74,26 +76,42 @@ def processed_files(
     n_files: int,
     seed: int,
     settings: ProcessedHeadSettings | None = None,
+    workers: int = 0,
 ) -> list[Path]:
-    """Files of processed heads, each label map in turn; simulates those that are not there yet."""
+    """Files of processed heads, each label map in turn; simulates those that are not there yet.
+
+    With ``workers``, so many processes simulate side by side.
+    """
     settings = settings or ProcessedHeadSettings()
-    digests = [hashlib.sha256(head.cpu().numpy().tobytes()).hexdigest() for head in heads]
+    heads = [head.cpu() for head in heads]
+    digests = [hashlib.sha256(head.numpy().tobytes()).hexdigest() for head in heads]
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for i in range(n_files):
         key = repr((digests[i % len(heads)], seed, i, settings))
-        path = folder / f"processed-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
-        files.append(path)
-        if path.exists():
-            continue
-        generator = derived_generator(seed, "processed", i)
-        head = process_head(heads[i % len(heads)].cpu(), generator, settings)
-        geometry = json.dumps([head.voxel_size_mm, head.b0_direction])
-        with replacing(path) as partial:  # one that was not finished must not look like one
-            tensors = {name: getattr(head, name) for name in _VOLUMES}
-            save_file(tensors, partial, {"geometry": geometry})
-        logger.info("simulated %s (%d of %d)", path, i + 1, n_files)
+        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        files.append(folder / f"processed-{digest}.safetensors")
+    missing = [i for i, path in enumerate(files) if not path.exists()]
+    make = partial(_write_processed_head, heads=heads, files=files, seed=seed, settings=settings)
+    for path in made_side_by_side(make, missing, min(workers, len(missing))):
+        logger.info("simulated %s (of %d)", path, n_files)
     return files
+
+
+def _write_processed_head(
+    number: int,
+    heads: Sequence[torch.Tensor],
+    files: Sequence[Path],
+    seed: int,
+    settings: ProcessedHeadSettings,
+) -> Path:
+    generator = derived_generator(seed, "processed", number)
+    head = process_head(heads[number % len(heads)], generator, settings)
+    geometry = json.dumps([head.voxel_size_mm, head.b0_direction])
+    with replacing(files[number]) as unfinished:  # which must not look like a file of a head
+        tensors = {name: getattr(head, name) for name in _VOLUMES}
+        save_file(tensors, unfinished, {"geometry": geometry})
+    return files[number]
 
 
 def _random_index(n: int, generator: torch.Generator) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from isdu_bids.errors import UsageError
 from isdu_bids.physics.dipole import forward_field
@@ -55,6 +56,18 @@ def test_patches_are_made_once_and_keep_their_physics(labels, tmp_path):
         assert torch.equal(one.chi_ppm, other.chi_ppm)
         assert one.kernel.shape == (24, 24, 13)
         assert (one.field_sd_ppm[one.mask > 0] > 0).all()
+
+
+def test_several_processes_simulate_the_same_heads(labels, tmp_path):
+    alone, together = (
+        processed_files([labels], tmp_path / str(n), 2, seed=1, settings=COARSE, workers=n)
+        for n in (0, 2)
+    )
+    for first, second in zip(alone, together, strict=True):
+        assert first.name == second.name
+        volumes = load_file(second)
+        for name, volume in load_file(first).items():  # other threads, other last bits
+            assert torch.allclose(volume, volumes[name], atol=1e-4), name
 
 
 def test_noise_must_be_told():
