@@ -13,6 +13,7 @@ from isdu_bids import images
 from isdu_bids.cli.toolbox import main
 from isdu_bids.segmentation.region_net import load_region_net
 from isdu_bids.simulation.demo_head import demo_head
+from isdu_bids.training.inversion import Inversion
 from isdu_bids.training.segmentation import Segmentation
 from isdu_bids.training.tasks import load_task
 
@@ -65,8 +66,11 @@ def test_what_makes_no_recipe_is_refused(arguments, change, options, message, ca
     assert message in capsys.readouterr().err
 
 
-def test_the_recipe_of_the_packaged_network_can_be_read():
-    path = Path(__file__).parents[2] / "benchmarks" / "segmentation.toml"
+@pytest.mark.parametrize(
+    ("name", "task"), [("segmentation", Segmentation), ("susceptibility", Inversion)]
+)
+def test_recipes_beside_the_package_can_be_read(name, task):
+    path = Path(__file__).parents[2] / "benchmarks" / f"{name}.toml"
     if not path.is_file():
         pytest.skip("benchmarks are not installed")
-    assert isinstance(load_task(path), Segmentation)
+    assert isinstance(load_task(path), task)
