@@ -105,6 +105,7 @@ app=$!
 while wait "$app"; kill -0 "$app" 2> /dev/null; do :; done # a signal cuts wait short
 wait "$app" # bash remembers how it ended; the wait before may have ended by the signal
 code=$?
+[ "$code" -lt 0 ] && code=143 # bash 5.2 forgets an app that died of the signal that cut its wait
 echo "$code$stopped" > "$folder/state/$task.exit"
 [ "$code" = 0 ] && rm -rf "$work" # else a resubmission goes on from there
 exit "$code"

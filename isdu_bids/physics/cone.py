@@ -61,13 +61,13 @@ def cone_noise_ppm(
     frequency = _frequency(window.shape, voxel_size_mm).to(field.device)
     nyquist = 0.5 / max(voxel_size_mm)
     in_band = (frequency > _BAND[0] * nyquist) & (frequency < _BAND[1] * nyquist)
+    copies = _copies(window.shape[-1]).to(field.device)
     cone, beside = (
-        power[in_band & (kernel >= low) & (kernel < high)] for low, high in (_CONE, _BESIDE)
+        _mean(power, copies * (in_band & (kernel >= low) & (kernel < high)))
+        for low, high in (_CONE, _BESIDE)
     )
-    if not len(cone) or not len(beside):
-        return 0.0
-    squared = (cone.mean() - _LEAK**2 * beside.mean()) / (1 - _LEAK**2)
-    return float(squared.clamp(min=0).sqrt())
+    squared = (cone - _LEAK**2 * beside) / (1 - _LEAK**2)
+    return float(squared.nan_to_num(0.0).clamp(min=0).sqrt())
 
 
 def _faded(inside: torch.Tensor) -> torch.Tensor:
@@ -78,6 +78,20 @@ def _faded(inside: torch.Tensor) -> torch.Tensor:
         layer = -F.max_pool3d(-F.pad(layer, (1,) * 6), 3, 1)
     share = depth / _FADE_VOXELS
     return share**2 * (3 - 2 * share)
+
+
+def _copies(n_last: int) -> torch.Tensor:
+    """How often a plane of the half spectrum stands in the whole one."""
+    copies = torch.full((n_last // 2 + 1,), 2)
+    copies[0] = 1
+    if n_last % 2 == 0:
+        copies[-1] = 1
+    return copies
+
+
+def _mean(power: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Mean over coefficients that count so often; NaN where none does."""
+    return (power * counts).sum() / counts.sum()
 
 
 def _frequency(shape: Sequence[int], voxel_size_mm: Sequence[float]) -> torch.Tensor:

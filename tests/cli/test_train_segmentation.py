@@ -53,17 +53,21 @@ def test_training_and_its_dry_run(arguments, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("change", "options", "message"),
+    ("change", "message"),
     [
-        ('task = "denoising"', [], "known are inversion, segmentation"),
-        ('task = "segmentation"\nreuse = 2', [], "unknown key 'reuse'"),
-        ('task = "segmentation"', ["--warm-start", "k1.safetensors"], "k1.safetensors"),
+        ('task = "denoising"', "known are inversion, segmentation"),
+        ('task = "segmentation"\nreuse = 2', "unknown key 'reuse'"),
     ],
 )
-def test_what_makes_no_recipe_is_refused(arguments, change, options, message, capsys):
+def test_what_makes_no_recipe_is_refused(arguments, change, message, capsys):
     Path(arguments[1]).write_text(RECIPE.replace('task = "segmentation"', change))
-    assert main([*arguments, *options]) == 64
+    assert main(arguments) == 64
     assert message in capsys.readouterr().err
+
+
+def test_weights_to_start_from_that_are_missing_are_named(arguments, capsys):
+    assert main([*arguments, "--warm-start", "k1.safetensors"]) == 65
+    assert "k1.safetensors" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_turning_the_axes_turns_the_map(name, axes, generator):
     # The network turns B0 to its last axis, but trained convolutions tell the other two apart.
     # Rounding grows in iterations, and may decide whether a step is the last.
     rounding = 2e-2 if "iterations" in INVERSION[name].defaults else 1e-5
-    tolerance = 0.15 if name == "isdu" and axes == (0, 1) else rounding
+    tolerance = 0.3 if name == "isdu" and axes == (0, 1) else rounding
     assert relative_difference(turned(order), turned([0, 1, 2])) < tolerance
 
 

@@ -40,3 +40,19 @@ def test_scale_and_offset(generator):
     outside = torch.where(mask, field, torch.nan)
     assert cone_noise_ppm(outside, mask, **geometry) == pytest.approx(level, rel=1e-6)
     assert cone_noise_ppm(field, torch.zeros_like(mask), **geometry) == 0
+
+
+def test_level_does_not_depend_on_the_order_of_axes():
+    """Whichever axis the half spectrum is halved along: planes that stand for two count twice."""
+    noise = torch.randn((22, 18, 26), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones((22, 18, 26), dtype=torch.bool)
+    levels = [
+        cone_noise_ppm(
+            noise.permute(order),
+            mask.permute(order),
+            voxel_size_mm=[(2.0, 2.4, 3.0)[axis] for axis in order],
+            b0_direction=[(0.0, 0.6, 0.8)[axis] for axis in order],
+        )
+        for order in ((0, 1, 2), (2, 1, 0), (0, 2, 1))
+    ]
+    assert levels[1:] == pytest.approx(levels[:1] * 2, rel=1e-4)

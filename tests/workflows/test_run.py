@@ -116,7 +116,7 @@ def test_sidecar_says_how_the_map_was_made(processed):
         "bids::sub-01/fmap/sub-01_desc-local_fieldmap.nii.gz",
         "bids::sub-01/anat/sub-01_desc-eroded_mask.nii.gz",
     ]
-    assert sidecar["Processing"]["weights_iterations"] == 4
+    assert sidecar["Processing"]["weights_iterations"] == 3
     assert sidecar["SkullStripped"] is True
     assert sidecar["EchoTime"] == [0.005, 0.012, 0.019]
     assert sidecar["WeightsSHA256"] == load_weights().sha256
