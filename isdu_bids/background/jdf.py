@@ -19,7 +19,7 @@ from isdu_bids.background.harmonic import lbv
 from isdu_bids.background.local_field import LocalField, masked_field, valid_part
 from isdu_bids.physics.conjugate_gradients import least_squares
 from isdu_bids.physics.dipole import convolve, dipole_kernel, from_spectrum, spectrum
-from isdu_bids.physics.padding import along
+from isdu_bids.physics.power import spectral_mean, wave_number_per_mm
 from isdu_bids.physics.sphere import depth_mm
 from isdu_bids.physics.window import Window, in_voxels
 
@@ -193,9 +193,5 @@ def _narrowed(field_sd_ppm: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 def _smoothness(shape: Sequence[int], voxel_size_mm: Vector, length_mm: float) -> torch.Tensor:
     """Half spectrum of amplitude ``1 / sqrt(1 + |2 pi k length|^2)`` that keeps white variance."""
-    squared = torch.zeros(())
-    for axis, (n, size) in enumerate(zip(shape, voxel_size_mm, strict=True)):
-        frequencies = torch.fft.rfftfreq(n, size) if axis == 2 else torch.fft.fftfreq(n, size)
-        squared = squared + along(frequencies.square(), axis)
-    power = 1 / (1 + (2 * pi * length_mm) ** 2 * squared)
-    return (power / power.mean()).sqrt()
+    power = 1 / (1 + (2 * pi * length_mm * wave_number_per_mm(shape, voxel_size_mm)) ** 2)
+    return (power / spectral_mean(power, shape)).sqrt()

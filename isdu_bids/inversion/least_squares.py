@@ -10,6 +10,7 @@ import torch
 from isdu_bids.inversion.gradients import squared_gradient
 from isdu_bids.inversion.problem import Problem
 from isdu_bids.physics.dipole import spectrum
+from isdu_bids.physics.power import multiplicity
 
 Vector = Sequence[float]
 
@@ -73,7 +74,7 @@ def weight_by_discrepancy(
     """
     power = field_k.abs().square()
     power[0, 0, 0] = 0.0  # no weight explains the mean
-    power[..., 1:-1] *= 2  # the half of the spectrum that is not stored
+    power *= multiplicity(problem.window.shape).to(power.device)
     power /= math.prod(problem.window.shape)
     squared_kernel = problem.kernel**2
     low, high = math.log(_LOW), math.log(_HIGH)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from isdu_bids.physics.dipole import dipole_kernel, spectrum
+from isdu_bids.physics.power import spectral_mean, wave_number_per_mm
 from isdu_bids.physics.window import Window
 
 #: What counts as the cone, and as beside it, in |D|.
@@ -58,16 +59,15 @@ def cone_noise_ppm(
     mean = (field * weight).sum() / weight.sum()
     power = spectrum((field - mean) * weight).abs().square() / weight.square().sum()
     kernel = dipole_kernel(window.shape, voxel_size_mm, b0_direction, device=field.device).abs()
-    frequency = _frequency(window.shape, voxel_size_mm).to(field.device)
+    wave_number = wave_number_per_mm(window.shape, voxel_size_mm).to(field.device)
     nyquist = 0.5 / max(voxel_size_mm)
-    in_band = (frequency > _BAND[0] * nyquist) & (frequency < _BAND[1] * nyquist)
-    copies = _copies(window.shape[-1]).to(field.device)
+    in_band = (wave_number > _BAND[0] * nyquist) & (wave_number < _BAND[1] * nyquist)
     cone, beside = (
-        _mean(power, copies * (in_band & (kernel >= low) & (kernel < high)))
+        spectral_mean(power, window.shape, in_band & (kernel >= low) & (kernel < high))
         for low, high in (_CONE, _BESIDE)
     )
     squared = (cone - _LEAK**2 * beside) / (1 - _LEAK**2)
-    return float(squared.nan_to_num(0.0).clamp(min=0).sqrt())
+    return squared**0.5 if squared > 0 else 0.0  # not a number: too few voxels to tell
 
 
 def _faded(inside: torch.Tensor) -> torch.Tensor:
@@ -78,26 +78,3 @@ def _faded(inside: torch.Tensor) -> torch.Tensor:
         layer = -F.max_pool3d(-F.pad(layer, (1,) * 6), 3, 1)
     share = depth / _FADE_VOXELS
     return share**2 * (3 - 2 * share)
-
-
-def _copies(n_last: int) -> torch.Tensor:
-    """How often a plane of the half spectrum stands in the whole one."""
-    copies = torch.full((n_last // 2 + 1,), 2)
-    copies[0] = 1
-    if n_last % 2 == 0:
-        copies[-1] = 1
-    return copies
-
-
-def _mean(power: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Mean over coefficients that count so often; NaN where none does."""
-    return (power * counts).sum() / counts.sum()
-
-
-def _frequency(shape: Sequence[int], voxel_size_mm: Sequence[float]) -> torch.Tensor:
-    """Spatial frequency (1/mm) of the half spectrum."""
-    nx, ny, nz = shape
-    sx, sy, sz = voxel_size_mm
-    x, y, z = torch.fft.fftfreq(nx, sx), torch.fft.fftfreq(ny, sy), torch.fft.rfftfreq(nz, sz)
-    squared = x[:, None, None] ** 2 + y[:, None] ** 2 + z**2
-    return squared.sqrt()

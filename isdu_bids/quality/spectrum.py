@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from isdu_bids.physics.dipole import dipole_kernel, spectrum
+from isdu_bids.physics.power import spectral_mean, wave_number_per_mm
 from isdu_bids.physics.window import Window
 
 #: Where the dipole passes less than this, the field holds next to nothing about the map.
@@ -41,22 +42,15 @@ def streak_index(
         return float("nan")
     centred = np.where(mask, chi_ppm - values.mean(), 0).astype(np.float32)
     window = Window.around(torch.from_numpy(mask))
-    power = spectrum(window.cut(torch.from_numpy(centred))).abs().square().numpy()
-    in_cone = np.abs(dipole_kernel(window.shape, voxel_size_mm, b0_direction).numpy()) < CONE
-    radius = _radius(window.shape, voxel_size_mm)
+    power = spectrum(window.cut(torch.from_numpy(centred))).abs().square()
+    in_cone = dipole_kernel(window.shape, voxel_size_mm, b0_direction).abs() < CONE
+    wave_number = wave_number_per_mm(window.shape, voxel_size_mm)
     nyquist = 0.5 / max(voxel_size_mm)
     edges = np.linspace(nyquist / 4, nyquist, _N_SHELLS + 1)
     ratios = []
     for low, high in pairwise(edges):
-        shell = (radius >= low) & (radius < high)
-        cone, rest = power[shell & in_cone], power[shell & ~in_cone]
-        if cone.size and rest.size and rest.mean() > 0 and cone.mean() > 0:
-            ratios.append(cone.mean() / rest.mean())
+        shell = (wave_number >= low) & (wave_number < high)
+        cone, rest = (spectral_mean(power, window.shape, shell & w) for w in (in_cone, ~in_cone))
+        if cone > 0 and rest > 0:  # which NaN, the mean of nothing, is not
+            ratios.append(cone / rest)
     return float(np.exp(np.mean(np.log(ratios)))) if ratios else float("nan")
-
-
-def _radius(shape: Sequence[int], voxel_size_mm: Sequence[float]) -> npt.NDArray[np.float64]:
-    """|k| in cycles/mm on the half spectrum."""
-    x, y = (np.fft.fftfreq(n, d) for n, d in zip(shape[:2], voxel_size_mm[:2], strict=True))
-    z = np.fft.rfftfreq(shape[2], voxel_size_mm[2])
-    return np.sqrt(x[:, None, None] ** 2 + y[:, None] ** 2 + z**2)

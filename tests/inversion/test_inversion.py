@@ -113,10 +113,11 @@ def test_turning_the_axes_turns_the_map(name, axes, generator):
 
     order = [0, 1, 2]
     order[axes[0]], order[axes[1]] = axes[1], axes[0]
-    # The network turns B0 to its last axis, but trained convolutions tell the other two apart.
+    # The network turns B0 to its last axis, but trained convolutions tell the other two
+    # apart, most where there is nothing but noise: 0.20 with isdu_ms3.
     # Rounding grows in iterations, and may decide whether a step is the last.
     rounding = 2e-2 if "iterations" in INVERSION[name].defaults else 1e-5
-    tolerance = 0.3 if name == "isdu" and axes == (0, 1) else rounding
+    tolerance = 0.25 if name == "isdu" and axes == (0, 1) else rounding
     assert relative_difference(turned(order), turned([0, 1, 2])) < tolerance
 
 
