@@ -179,7 +179,7 @@ def check_same_grid(paths: Sequence[Path]) -> tuple[int, int, int]:
     """
     first, *others = [_open(path) for path in paths]
     for path, image in zip(paths, [first, *others], strict=True):
-        if image.ndim not in (3, 4) or 0 in image.shape:
+        if image.ndim not in (3, 4) or min(image.shape) < 1:
             raise DataError(
                 f"{path} has shape {image.shape}; 3D, or 4D with echoes last, is needed"
             )

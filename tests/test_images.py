@@ -1,6 +1,7 @@
 """The nibabel boundary: what goes in comes out, and what cannot be right is refused by name."""
 
 import os
+import struct
 from pathlib import Path
 
 import nibabel as nib
@@ -146,6 +147,17 @@ def test_different_shapes_name_both_files(tmp_path):
     files = [save(tmp_path, random(s), f"{s[2]}.nii") for s in ((5, 6, 7), (5, 6, 8))]
     with pytest.raises(DataError, match=r"7\.nii has shape \(5, 6, 7\) but .*8\.nii \(5, 6, 8\)"):
         check_same_grid(files)
+
+
+@pytest.mark.parametrize("axis", [1, 4])
+@fault("a negative matrix size in a NIfTI header")
+def test_a_negative_size_is_refused(tmp_path, axis):
+    path = save(tmp_path, random((5, 6, 7, 2)), "a.nii")
+    content = bytearray(path.read_bytes())
+    content[40 + 2 * axis : 42 + 2 * axis] = struct.pack("<h", -2)  # dim[axis]
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.nii has shape \(.*-2"):
+        load_stack([path])
 
 
 @pytest.mark.parametrize(("shift_mm", "same"), [(1e-4, True), (0.5, False)])

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from isdu_bids.echoes import evenly_spaced
 from isdu_bids.errors import DataError
 from isdu_bids.phase.wrapping import BoolArray, FloatArray
 
@@ -29,6 +30,9 @@ _COHERENCE, _LARGEST_STEP_RAD, _FEWEST_BLOCKS = 0.9, 1.5, 60
 #: Share of the change over echo time that lines leave. Sound scans leave less than 0.006, and 0.05
 #: at a signal-to-noise ratio of 15: more is suspicious, and much more cannot be.
 _SUSPICIOUS, _IMPOSSIBLE = 0.03, 0.15
+#: Uneven echo times are doubtful where even ones leave this much less. A time of three that is off by
+#: a tenth of itself leaves 1.15 to 4 times as much.
+_BETTER = 1.05
 #: A negated or exchanged echo is certain where undoing it leaves less than this part of that.
 _CERTAIN = 0.2
 #: The phase offset follows the field by a few percent of the mean echo time. Where the order of the
@@ -113,6 +117,7 @@ def check_echoes(
     found = {
         "echo_sign_repaired": signs != untouched,
         "echoes_disagree": left > _SUSPICIOUS,
+        "echo_times_doubtful": _fit_even_times_better(turned, echo_times_s),
     }
     return CheckedEchoes(signs, left, tuple(flag for flag, holds in found.items() if holds))
 
@@ -166,6 +171,17 @@ def shift(moments: Moments, echo_times_s: Sequence[float]) -> float:
     solve = np.linalg.pinv(_design(echo_times_s))
     (_, cross), (_, slope) = solve @ moments @ solve.T
     return float(cross / slope / np.mean(echo_times_s))
+
+
+def _fit_even_times_better(moments: Moments, echo_times_s: Sequence[float]) -> bool:
+    """Whether phases contradict the uneven echo times that are stated.
+
+    Lines have an offset and a slope of their own, so that all evenly spaced times are one case.
+    """
+    if evenly_spaced(echo_times_s):
+        return False
+    even = unexplained(moments, range(len(moments)))
+    return unexplained(moments, echo_times_s) > _BETTER * even
 
 
 def _best_signs(moments: Moments, echo_times_s: Sequence[float]) -> tuple[int, ...]:

@@ -72,6 +72,12 @@ _PROCESSING = {
         "the phases of the echoes do not grow in proportion to echo time as well as they should: "
         "noise, motion, or an EchoTime that is wrong",
     ),
+    "echo_times_doubtful": _Remark(
+        None,
+        "warning",
+        "the phases fit evenly spaced echoes better than the uneven echo times that are stated: "
+        "check EchoTime",
+    ),
     "echoes_not_compared": _Remark(
         "phase_scaling", "warning", "there is too little signal to compare the echoes"
     ),

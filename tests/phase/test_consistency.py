@@ -139,6 +139,20 @@ def test_a_wrong_echo_time_is_noticed(three):
         compare(three, times=(0.005, 0.018, 0.019))
 
 
+@fault("EchoTime of one echo wrong by a tenth", "flagged", 0)
+@pytest.mark.parametrize("times", [(0.0055, 0.012, 0.019), (0.005, 0.0108, 0.019),
+                                   (0.005, 0.012, 0.0209)])  # fmt: skip
+def test_uneven_times_are_doubtful_where_even_ones_fit(three, times):
+    assert compare(three, times=times)[1] == ("echo_times_doubtful",)
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.05])
+@pytest.mark.parametrize("times", [(0.005, 0.012, 0.02), (0.005, 0.011, 0.019),
+                                   (0.005, 0.01, 0.02)])  # fmt: skip
+def test_uneven_times_that_are_true_are_not_doubtful(scan_maker, times, noise):
+    assert "echo_times_doubtful" not in compare(scan_maker(times, noise=noise))[1]
+
+
 def test_too_little_signal_is_said(scan):
     small = scan.phase_rad[:, :6, :6, :6], scan.magnitude[:, :6, :6, :6]
     found = check_echoes(
