@@ -30,8 +30,8 @@ _COHERENCE, _LARGEST_STEP_RAD, _FEWEST_BLOCKS = 0.9, 1.5, 60
 #: Share of the change over echo time that lines leave. Sound scans leave less than 0.006, and 0.05
 #: at a signal-to-noise ratio of 15: more is suspicious, and much more cannot be.
 _SUSPICIOUS, _IMPOSSIBLE = 0.03, 0.15
-#: Uneven echo times are doubtful where even ones leave this much less. A time of three that is off by
-#: a tenth of itself leaves 1.15 to 4 times as much.
+#: Uneven echo times are doubtful where even ones leave less by this factor: 1.15 to 4 where one
+#: time of three is off by a tenth of itself.
 _BETTER = 1.05
 #: A negated or exchanged echo is certain where undoing it leaves less than this part of that.
 _CERTAIN = 0.2
