@@ -126,6 +126,16 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def file_state(path: Path) -> list[int]:
+    """Numbers that change whenever a file may have changed.
+
+    Size and time of writing do not tell: a copy can have those of another file. The time of the
+    last change of the file's entry cannot be set, and a new file has another number.
+    """
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
 def beside(path: Path, extension: str) -> Path:
     """Path of the file that goes with an image or a table: its name with another extension.
 

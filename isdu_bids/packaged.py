@@ -11,8 +11,9 @@ from typing import Any
 from isdu_bids.errors import DataError
 from isdu_bids.files import file_sha256
 
+PACKAGE = Path(str(files("isdu_bids")))
 #: Folder of the packaged weights; ``SHA256SUMS`` lies beside them.
-WEIGHTS_FOLDER = Path(str(files("isdu_bids") / "data" / "weights"))
+WEIGHTS_FOLDER = PACKAGE / "data" / "weights"
 
 
 def checksums(parameters: Mapping[str, Any]) -> dict[str, str]:

@@ -210,7 +210,7 @@ def _agreed(key: str, sidecars: Sidecars) -> Any:
 def _same(a: Any, b: Any) -> bool:
     try:
         return bool(np.allclose(a, b, rtol=1e-4, atol=0))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return bool(a == b)
 
 

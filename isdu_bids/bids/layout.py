@@ -20,6 +20,11 @@ def viewer_folder(output_dir: Path) -> Path:
     return output_dir / "logs" / "viewer"
 
 
+def report_path(output_dir: Path, subject: str) -> Path:
+    """Page on all scans of a subject."""
+    return output_dir / f"sub-{subject}.html"
+
+
 def log_folder(output_dir: Path, subject: str) -> Path:
     """Summaries, and one folder per run with its settings and crash files."""
     return output_dir / f"sub-{subject}" / "log"

@@ -81,17 +81,22 @@ def set_aside(output_dir: Path, scan_name: str, run_uuid: str) -> Path | None:
         return None
     labels = (entities.get(key) for key in SCAN_ENTITIES)
     acquisition = Acquisition(*labels, field_strength_t=nan)  # type: ignore[arg-type]
-    folder = scan_folder(output_dir, acquisition)
-    paths = [path for path, _ in _outputs(acquisition, (folder / "anat", folder / "fmap"))]
-    for pattern in (f"{scan_name}_desc-*.png", f"{scan_name}_space-*.png"):
-        paths += figure_folder(output_dir, acquisition).glob(pattern)
-    record = summary_path(output_dir, acquisition)
-    paths += [record] if record.exists() else []
+    paths = files_of_scan(output_dir, acquisition)
     place = log_folder(output_dir, acquisition.subject) / run_uuid / "earlier"
     for path in paths:
         place.mkdir(parents=True, exist_ok=True)
         path.replace(place / f"{path.name}.earlier")
     return place if paths else None
+
+
+def files_of_scan(output_dir: Path, acquisition: Acquisition) -> list[Path]:
+    """Everything that is written of a scan alone: images, tables, figures and its record."""
+    folder = scan_folder(output_dir, acquisition)
+    paths = [path for path, _ in _outputs(acquisition, (folder / "anat", folder / "fmap"))]
+    for start in ("desc-", "space-", "viewer."):
+        paths += figure_folder(output_dir, acquisition).glob(f"{acquisition.name}_{start}*")
+    record = summary_path(output_dir, acquisition)
+    return sorted([*paths, *([record] if record.exists() else [])])
 
 
 def _outputs(

@@ -6,7 +6,7 @@ Names in ``fmap`` drop ``rec``, which BIDS does not allow there. A new output is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -204,13 +204,13 @@ def label_entities(key: str, facts: Mapping[str, Any]) -> dict[str, str]:
     return {"seg": others[made_by]} if "seg" in OUTPUTS[key].entities and made_by in others else {}
 
 
-def field_names_clash(acquisition: Acquisition, acquisitions: Sequence[Acquisition]) -> bool:
-    """Whether another scan differs in ``rec`` only, so that neither may write field maps."""
-    own = scan_entities(acquisition, "fmap")
-    return any(
-        other.name != acquisition.name and scan_entities(other, "fmap") == own
-        for other in acquisitions
-    )
+def with_one_field_name(acquisitions: Iterable[Acquisition]) -> set[str]:
+    """Names of scans that differ from another in ``rec`` only: none may write field maps."""
+    scans: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for acquisition in acquisitions:
+        own = tuple(scan_entities(acquisition, "fmap").items())
+        scans.setdefault(own, []).append(acquisition.name)
+    return {name for names in scans.values() if len(names) > 1 for name in names}
 
 
 def scan_entities(acquisition: Acquisition, datatype: str) -> dict[str, str]:

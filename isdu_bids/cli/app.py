@@ -9,8 +9,10 @@ import sys
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isdu_bids.bids.layout import report_path
 from isdu_bids.cli import group
 from isdu_bids.cli.arguments import METHODS
 from isdu_bids.cli.environment import prepare_environment
@@ -94,7 +96,7 @@ def run(options: Options, arguments: Sequence[str]) -> int:
         verbosity=running.verbose,
     )
     run_uuid = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
-    problems = list(query.problems)
+    problems, kept = list(query.problems), list[str]()
     tell(problems)
     try:
         if running.reports_only:
@@ -102,24 +104,38 @@ def run(options: Options, arguments: Sequence[str]) -> int:
         else:
             set_aside_failed(problems, running.output_dir, run_uuid)
             command = shlex.join(["isdu-bids", *arguments])
-            process(options, query.acquisitions, resources, run_uuid, work_dir, problems, command)
+            scans = query.acquisitions
+            process(options, scans, resources, run_uuid, work_dir, problems, kept, command)
     finally:
         tell(problems[len(query.problems) :])
-        from isdu_bids.workflows.reporting import write_reports
-
+        for name in kept:
+            print(f"{name}: nothing has changed since it was processed")
         write_dataset_files(running.output_dir, selection.bids_dir)
-        pages = write_reports(
-            running.output_dir,
-            subjects_of(query),
-            run_uuid=run_uuid,
-            failures={p.name: p.message for p in problems if p.error is not BusyError},
-        )
+        pages = write_pages(running.output_dir, query, problems, kept, run_uuid)
         for page in pages:
             print(f"report: {page}")
         if not pages:
             print(f"no reports: {running.output_dir} holds no processed scan", file=sys.stderr)
     exit_codes = [problem.error.exit_code for problem in problems]
     return 1 if 1 in exit_codes else (*exit_codes, 0)[0]
+
+
+def write_pages(
+    output_dir: Path, query: Query, problems: Iterable[Problem], kept: Iterable[str], run_uuid: str
+) -> list[Path]:
+    """Write the report of each subject, but of those of which no scan has changed."""
+    names = {scan.name for scan in query.acquisitions} | {problem.name for problem in problems}
+    changed = _subjects(names - set(kept))
+    pages = {subject: report_path(output_dir, subject) for subject in _subjects(names)}
+    current = {subject for subject in pages if subject not in changed and pages[subject].exists()}
+    if outdated := sorted(set(pages) - current):
+        from isdu_bids.workflows.reporting import write_reports  # loads torch and Matplotlib
+
+        failures = {p.name: p.message for p in problems if p.error is not BusyError}
+        written = write_reports(output_dir, outdated, run_uuid=run_uuid, failures=failures)
+    else:
+        written = []
+    return sorted([*written, *(pages[subject] for subject in current)])
 
 
 def tell(problems: Iterable[Problem]) -> None:
@@ -191,7 +207,11 @@ def describe(query: Query) -> str:
 def subjects_of(query: Query) -> list[str]:
     """Labels of all subjects that a query met, usable or not."""
     names = [scan.name for scan in query.acquisitions] + [p.name for p in query.problems]
-    return sorted({name.split("_")[0].removeprefix("sub-") for name in names})
+    return sorted(_subjects(names))
+
+
+def _subjects(scan_names: Iterable[str]) -> set[str]:
+    return {name.split("_")[0].removeprefix("sub-") for name in scan_names}
 
 
 def share_threads(resources: Resources, n_scans: int) -> Resources:

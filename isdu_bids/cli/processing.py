@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from isdu_bids import __version__
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.layout import summary_path
 from isdu_bids.bids.outdated import set_aside
+from isdu_bids.bids.outputs import with_one_field_name
 from isdu_bids.bids.provenance import raw_uri
 from isdu_bids.bids.query import Problem
+from isdu_bids.cli.arguments import METHODS
 from isdu_bids.errors import BusyError, DataError, IsduError, OptionsError
-from isdu_bids.files import to_toml
-from isdu_bids.settings import Options, Resources
+from isdu_bids.files import file_state, to_toml
+from isdu_bids.packaged import PACKAGE, checksums
+from isdu_bids.settings import Options, Resources, Settings
 from isdu_bids.workflows.contents import Contents
+from isdu_bids.workflows.finished import Finished
 from isdu_bids.workflows.work_folder import claimed
 
 
@@ -26,11 +33,13 @@ def process(
     run_uuid: str,
     work_dir: Path,
     problems: list[Problem],
+    kept: list[str],
     command: str,
 ) -> None:
     """Run the workflow on the scans that no other run works on.
 
-    What goes wrong is added to ``problems``, also where the run is interrupted.
+    What goes wrong is added to ``problems``, also where the run is interrupted, and the names of
+    scans that need no run to ``kept``.
     """
     output_dir = options.running.output_dir
     contents = Contents(_checksums(work_dir))
@@ -40,10 +49,22 @@ def process(
         contents.save()
         unusable = {problem.name for problem in failed}
         usable = [scan for scan in free if scan.name not in unusable]
+        clashing = with_one_field_name(scans)
+        made_of = {
+            scan.name: ingredients(scan, options.settings, contents, scan.name in clashing)
+            for scan in usable
+        }
+        finished = Finished(work_dir, output_dir, made_of)
+        kept += [s.name for s in usable if not options.settings.output_spaces and finished.holds(s)]
+        usable = [scan for scan in usable if scan.name not in kept]
+        for scan in usable:
+            finished.forget(scan)
         before = {scan.name: _written(output_dir, scan) for scan in usable}
         try:
             if usable:
-                failed += run_all(options, usable, resources, run_uuid, work_dir, contents, command)
+                failed += run_all(
+                    options, usable, resources, run_uuid, work_dir, contents, command, clashing
+                )
         except KeyboardInterrupt:
             late = [scan for scan in usable if _written(output_dir, scan) == before[scan.name]]
             text = "not finished, because the run was stopped; the same command goes on"
@@ -51,6 +72,33 @@ def process(
             raise
         problems += failed
         set_aside_failed(failed, output_dir, run_uuid)
+        unfinished = {problem.name for problem in failed}
+        for scan in usable:
+            if scan.name not in unfinished:
+                finished.remember(scan)
+
+
+def ingredients(scan: Acquisition, settings: Settings, contents: Contents, clashes: bool) -> str:
+    """Checksum of all that decides what is written of a scan: files, methods, this code.
+
+    What a rule that looks at the scan will choose follows from its files. The files of all other
+    methods, such as weights, are looked for now.
+    """
+    chosen: list[Any] = []
+    for name, registry in METHODS.items():
+        choice = getattr(settings, name)
+        if not (registry.auto and registry.auto.inputs):
+            choice = registry.resolved(choice, {})
+        if choice and choice.name in registry:
+            chosen += [choice.name, checksums(registry[choice.name].located(choice.parameters))]
+    parts = [_code(), settings, chosen, scan, contents.of_scan(scan), clashes]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+@cache
+def _code() -> list[tuple[str, list[int]]]:
+    """State of the installed code, which changes without its version while it is developed."""
+    return [(str(path), file_state(path)) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
 def changed_scans(scans: Iterable[Acquisition], output_dir: Path, work_dir: Path) -> list[Problem]:
@@ -88,6 +136,7 @@ def run_all(
     work_dir: Path,
     contents: Contents,
     command: str,
+    clashing: Collection[str],
 ) -> list[Problem]:
     """Run all steps of some scans, and return those that failed.
 
@@ -119,6 +168,7 @@ def run_all(
         run_uuid=run_uuid,
         contents=contents,
         command=command,
+        clashing=clashing,
         stop_on_first_crash=running.stop_on_first_crash,
     )
     try:

@@ -71,6 +71,12 @@ def _rim_chi_ppm(scan: ScanMaps) -> float:
     return rim_deviation(scan.chi_ppm, scan.eroded, scan.voxel_size_mm)
 
 
+def _field_noise_fraction(scan: ScanMaps) -> float:
+    if scan.field_sd_ppm is None:
+        return float("nan")
+    return percentile(scan.field_sd_ppm[scan.eroded], 50) / sd(scan.local_field_ppm[scan.eroded])
+
+
 def _dark_fraction(scan: ScanMaps) -> float:
     first = scan.magnitude[0][scan.brain]
     return mean(first < DARK * percentile(first, 50))
@@ -145,6 +151,12 @@ MEASURES = (
               "in a head: check EchoTime (seconds) and MagneticFieldStrength (tesla)"),
     )),
     Measure("local_field_sd_ppm", lambda scan: sd(scan.local_field_ppm[scan.eroded])),
+    # Sound scans give 0.08 to 0.3.
+    Measure("field_noise_fraction", _field_noise_fraction, (
+        Check("noisy_field", "warning", lambda v: v > 0.5,
+              "the noise of the field is {:.0%} of the local field's own spread: the map shows "
+              "noise as much as tissue"),
+    )),
     # One wrap at 3 T and 20 ms is 0.4 ppm; tissue stays below 0.1 ppm.
     Measure("local_field_p99_ppm",
             lambda scan: percentile(np.abs(scan.local_field_ppm[scan.eroded]), 99), (

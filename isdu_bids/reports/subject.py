@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from isdu_bids.bids.layout import report_path
 from isdu_bids.files import write_text
 from isdu_bids.quality.flags import Flag, worst_first
 from isdu_bids.quality.record import ScanRecord
@@ -113,7 +114,7 @@ def write_subject_report(
         zero=strip_place(0.0),
         expected_note=expected_note(),
     )
-    return write_text(output_dir / f"sub-{subject}.html", page)
+    return write_text(report_path(output_dir, subject), page)
 
 
 def _scan(

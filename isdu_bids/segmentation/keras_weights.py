@@ -16,6 +16,7 @@ from torch import nn
 from isdu_bids.errors import DataError
 from isdu_bids.files import file_sha256
 from isdu_bids.segmentation.labels import PARC_LABELS, SCORED, SYNTHSEG1_LABELS, SYNTHSEG_LABELS
+from isdu_bids.segmentation.locating import DEFAULT_FILE, ROBUST_FILE
 from isdu_bids.segmentation.scores import ScoreNet
 from isdu_bids.segmentation.synthseg import RobustSynthSeg, SynthSeg, UNet
 
@@ -31,7 +32,6 @@ OFFICIAL: dict[str, str] = {
     "83bb1de76fb6f173c6dacacd433f81209fc6abb1dbc179a930ec06ecabbeb684": "synthseg_parc_2.0.h5",
     "fb92e37daa0842bdd8a03bc06a3b36b0d38810e31c714659cedd09119c0abfb7": "synthseg_qc_2.0.h5",
 }
-DEFAULT_FILE = "synthseg_2.0.h5"
 
 _LABELS = {len(labels): labels for labels in (SYNTHSEG_LABELS, SYNTHSEG1_LABELS, PARC_LABELS)}
 _CONVOLUTION = {"kernel": "weight", "bias": "bias"}
@@ -76,7 +76,7 @@ def load_synthseg(path: Path) -> SynthSegWeights:
         found = ", ".join(sorted(networks or layers)[:5]) or "none"
         raise DataError(
             f"{path}: no SynthSeg segmentation network (layers found: {found}); "
-            f"give {DEFAULT_FILE}, synthseg_robust_2.0.h5 or synthseg_parc_2.0.h5"
+            f"give {DEFAULT_FILE}, {ROBUST_FILE} or synthseg_parc_2.0.h5"
         )
     if layers:
         logger.warning("%s: layers not used: %s", path, ", ".join(sorted(layers)))

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import safe_open
 
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.files import file_sha256
-from isdu_bids.packaged import WEIGHTS_FOLDER, find_weights
-from isdu_bids.segmentation.keras_weights import (
-    DEFAULT_FILE,
-    SynthSegWeights,
-    load_synthseg,
-)
+from isdu_bids.packaged import find_weights
+from isdu_bids.segmentation.keras_weights import SynthSegWeights, load_synthseg
 from isdu_bids.segmentation.labels import PARC_LABELS
+from isdu_bids.segmentation.locating import DEFAULT_FILE, ROBUST_FILE
 from isdu_bids.segmentation.region_net import load_region_net
 from isdu_bids.segmentation.segment import SegmentationNetwork
 from isdu_bids.segmentation.synthseg import RobustSynthSeg
 
-SMALL_FILE = WEIGHTS_FOLDER / "regions_small.safetensors"
-ROBUST_FILE = "synthseg_robust_2.0.h5"
-_PARCELLATION_FILE, _SCORE_NET_FILE = "synthseg_parc_2.0.h5", "synthseg_qc_2.0.h5"
+_PARCELLATION_FILE = "synthseg_parc_2.0.h5"
 
 
 @dataclass(frozen=True)
@@ -60,43 +54,6 @@ class LoadedNetwork:
         return [] if self.official else ["unofficial_synthseg"]
 
 
-def official_if_found(weights: str | Path | None) -> str:
-    """Name of the network that *auto* takes: SynthSeg's where weights are found, else none.
-
-    Raises
-    ------
-    DataError
-        If ``weights`` are given and there are none.
-    """
-    path = find_weights(_path(weights), DEFAULT_FILE)
-    if path is None:
-        return "none"
-    return "robust" if "robust" in path.name else "synthseg"
-
-
-def locate_synthseg(*, weights: str | Path | None, score_net: str | Path | None) -> dict[str, Any]:
-    """Find the file of SynthSeg's network: the one given, in the folder given, or FreeSurfer's.
-
-    Raises
-    ------
-    UsageError
-        If no weights are found.
-    DataError
-        If ``weights`` are given and there are none.
-    """
-    return _located("synthseg", weights, DEFAULT_FILE, score_net)
-
-
-def locate_robust(*, weights: str | Path | None, score_net: str | Path | None) -> dict[str, Any]:
-    """Find the file of the robust variant, as `locate_synthseg`."""
-    return _located("robust", weights, ROBUST_FILE, score_net)
-
-
-def locate_small(*, weights: str | Path | None) -> dict[str, Any]:
-    """File of the small network, packaged where none is given."""
-    return {"weights": _path(weights) or SMALL_FILE}
-
-
 def load_official(weights: str | Path, score_net: str | Path | None) -> LoadedNetwork:
     """Load SynthSeg from a Keras file.
 
@@ -105,12 +62,12 @@ def load_official(weights: str | Path, score_net: str | Path | None) -> LoadedNe
     DataError
         If the file is damaged or holds another network.
     """
-    return _synthseg(Path(weights), _path(score_net), robust=False)
+    return _synthseg(Path(weights), Path(score_net) if score_net else None, robust=False)
 
 
 def load_robust(weights: str | Path, score_net: str | Path | None) -> LoadedNetwork:
     """Load the robust variant, as `load_official`."""
-    return _synthseg(Path(weights), _path(score_net), robust=True)
+    return _synthseg(Path(weights), Path(score_net) if score_net else None, robust=True)
 
 
 def load_small(weights: str | Path) -> LoadedNetwork:
@@ -137,34 +94,6 @@ def _synthseg(path: Path, score_net: Path | None, *, robust: bool) -> LoadedNetw
     description = f"{variant} ({origin})"
     network, name = weights.network, weights.name
     return LoadedNetwork(network, name, weights.sha256, weights.official, description, score_net)
-
-
-def _located(
-    name: str, weights: str | Path | None, file: str, score_net: str | Path | None
-) -> dict[str, Any]:
-    network = _found(name, weights, file)
-    return {"weights": network, "score_net": _path(score_net) or score_net_file(network)}
-
-
-def _found(name: str, weights: str | Path | None, file: str) -> Path:
-    path = find_weights(_path(weights), file)
-    if path is None:
-        raise UsageError(
-            f"segmentation {name}: {file} was not found; name its file or folder by "
-            "--synthseg-weights, set FREESURFER_HOME, or use the preliminary network of this "
-            "package: --segmentation small (isdu-qsm segment: --network small)"
-        )
-    return path
-
-
-def _path(where: str | Path | None) -> Path | None:
-    return None if where is None else Path(where)
-
-
-def score_net_file(network: Path) -> Path | None:
-    """File of the network that scores segmentations, beside SynthSeg's; None if it is not there."""
-    path = network.with_name(_SCORE_NET_FILE)
-    return path if path.is_file() else None
 
 
 def load_parcellation(synthseg_weights: Path | None = None) -> SynthSegWeights:

@@ -27,7 +27,7 @@ SEGMENTATION = Registry(
         "SynthSeg, with FreeSurfer's weights",
         "10.1016/j.media.2023.102789",
         parameters=(_WEIGHTS, _SCORE_NET),
-        locate="isdu_bids.segmentation.loading:locate_synthseg",
+        locate="isdu_bids.segmentation.locating:locate_synthseg",
     ),
     Method(
         "robust",
@@ -35,7 +35,7 @@ SEGMENTATION = Registry(
         "its robust variant, with FreeSurfer's weights",
         "10.1073/pnas.2216399120",
         parameters=(_WEIGHTS, _SCORE_NET),
-        locate="isdu_bids.segmentation.loading:locate_robust",
+        locate="isdu_bids.segmentation.locating:locate_robust",
     ),
     Method(
         "small",
@@ -45,12 +45,12 @@ SEGMENTATION = Registry(
         parameters=(
             Parameter("weights", None, "own file of such a network; none: packaged", kind=str),
         ),
-        locate="isdu_bids.segmentation.loading:locate_small",
+        locate="isdu_bids.segmentation.locating:locate_small",
     ),
     # a network that is preliminary must not come by default: its regional values look right
     auto=Method(
         "auto",
-        "isdu_bids.segmentation.loading:official_if_found",
+        "isdu_bids.segmentation.locating:official_if_found",
         "synthseg where its weights are found, else none",
         "",
         parameters=(_WEIGHTS,),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.errors import DataError
-from isdu_bids.files import beside, file_sha256, read_json, write_json
+from isdu_bids.files import beside, file_sha256, file_state, read_json, write_json
 
 
 def input_files(scan: Acquisition) -> list[Path]:
@@ -29,9 +29,6 @@ def label_files(dseg: Path) -> list[Path]:
 
 class Contents:
     """SHA-256 of files, which are read again only if they may have changed.
-
-    Size and time of writing do not tell: a copy can have those of another file. The time of the
-    last change of the file's entry cannot be set, and a new file has another number.
 
     Parameters
     ----------
@@ -63,8 +60,7 @@ class Contents:
 
     def _sha256(self, path: Path) -> str:
         try:
-            found = path.stat()
-            state = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+            state = file_state(path)
             *before, checksum = self._known.get(_key(path), [None])
             if before != state:
                 checksum = file_sha256(path)

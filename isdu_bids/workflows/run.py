@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from nipype.pipeline.engine.utils import generate_expanded_graph
 from isdu_bids import __version__
 from isdu_bids.bids.acquisition import Acquisition
 from isdu_bids.bids.layout import log_folder
-from isdu_bids.bids.outputs import field_names_clash
 from isdu_bids.errors import UsageError
 from isdu_bids.files import write_text
 from isdu_bids.geometry import b0_direction, unit_vector
@@ -41,9 +40,13 @@ def init_run_wf(
     contents: Contents,
     templates: Sequence[Template] = (),
     command: str = "",
+    clashing: Collection[str] = (),
     stop_on_first_crash: bool = False,
 ) -> pe.Workflow:
-    """Workflow of a run: one sub-workflow per scan, which do not depend on each other."""
+    """Workflow of a run: one sub-workflow per scan, which do not depend on each other.
+
+    Field maps are not written of the scans that are named as ``clashing``.
+    """
     # intermediate results of another version are not reused
     name = f"isdu_bids_{__version__}_wf".replace(".", "_")
     workflow = pe.Workflow(name=name, base_dir=str(work_dir))
@@ -68,7 +71,7 @@ def init_run_wf(
             omp_nthreads=resources.omp_nthreads or 1,
             use_gpu=use_gpu,
             command=command,
-            write_fields=not field_names_clash(scan, acquisitions),
+            write_fields=scan.name not in clashing,
         )
         crash_folder = log_folder(output_dir, scan.subject) / run_uuid
         for name in scan_wf.list_node_names():

@@ -18,9 +18,9 @@ from isdu_bids.bids.outputs import (
     OUTPUTS,
     RAW_MAGNITUDE,
     RAW_PHASE,
-    field_names_clash,
     output_path,
     transform_path,
+    with_one_field_name,
 )
 from isdu_bids.bids.provenance import raw_uri, sidecar
 from isdu_bids.bids.query import find_acquisitions
@@ -121,7 +121,7 @@ def write_all(output_dir, raw):
     assert [scan.name for scan in scans] == list(SCANS)
     paths = []
     for scan in scans:
-        write_fields = not field_names_clash(scan, scans)
+        write_fields = scan.name not in with_one_field_name(scans)
         paths += write_scan(output_dir, scan, examples(scan), write_fields=write_fields)
     write_dataset_files(output_dir, raw)
     return paths

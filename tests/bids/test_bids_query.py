@@ -467,6 +467,11 @@ BAD_INPUT = [
         marks=fault("same echo twice"),
     ),
     pytest.param(
+        edit("*echo-2_part-phase*", EchoTime=10**400),
+        r"echo-2_part-phase_MEGRE\.nii\.gz: EchoTime is 1000.*; give a number",
+        marks=fault("a number of hundreds of digits in one sidecar"),
+    ),
+    pytest.param(
         edit("*echo-2_part-phase*", EchoTime=None),
         r"echo-2_part-phase_MEGRE\.nii\.gz: EchoTime is missing; add it, in seconds",
         marks=fault("no EchoTime"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,17 +58,21 @@ def run(raw, tmp_path, monkeypatch):
     """Run the app; the steps give these outcomes, or write results if they give none."""
 
     def call(*options: str, steps=None, output: Path = tmp_path / "out") -> int:
-        def stand_in(options, scans, resources, run_uuid, work_dir, contents, command):
+        def stand_in(options, scans, resources, run_uuid, work_dir, contents, *_):
+            call.processed += [scan.name for scan in scans]
             for scan in scans if steps is None else ():
                 sha256 = contents.of_scan(scan)
                 write_results(work_dir / run_uuid / scan.name, scan, output, sha256)
             return [] if steps is None else steps()
 
+        for finished in (tmp_path / "work").glob("*/finished") if steps else ():
+            shutil.rmtree(finished)  # so that there are steps to run
         monkeypatch.setattr(processing, "run_all", stand_in)
         monkeypatch.setattr(os, "environ", os.environ.copy())
-        call = [str(raw), str(output), "participant", "-w", str(tmp_path / "work")]
-        return app.main([*call, "--skip-bids-validation", *options])
+        line = [str(raw), str(output), "participant", "-w", str(tmp_path / "work")]
+        return app.main([*line, "--skip-bids-validation", *options])
 
+    call.processed = []
     return call
 
 
@@ -261,8 +266,45 @@ def test_what_a_killed_run_left_is_removed(run, tmp_path):
     assert run() == 0
     half = chi(tmp_path).with_name(f".0123abcd.{chi(tmp_path).name}")
     half.write_bytes(b"")
+    shutil.rmtree(next((tmp_path / "work").glob("*/finished")))  # it had not come so far
     assert run() == 0
     assert not half.exists()
+
+
+def set_aside_a_page(tmp_path: Path) -> None:
+    (tmp_path / "out/sub-01.html").unlink()
+
+
+def change_a_map(tmp_path: Path) -> None:
+    chi(tmp_path).write_bytes(chi(tmp_path).read_bytes())
+
+
+def change_a_scan(tmp_path: Path) -> None:
+    for sidecar in (tmp_path / "raw/sub-01").rglob("*.json"):
+        sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"SeriesDescription": "x"}))
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "anew"),
+    [
+        (lambda _: None, [], []),
+        (lambda _: None, ["--nprocs", "3"], []),
+        (set_aside_a_page, [], []),
+        (change_a_map, [], ["sub-01"]),
+        (lambda folder: chi(folder).unlink(), [], ["sub-01"]),
+        (change_a_scan, [], ["sub-01"]),
+        (lambda _: None, ["--inversion", "tkd"], ["sub-01", "sub-02"]),
+        (lambda _: None, ["--inversion", "tkd:threshold=0.3"], ["sub-01", "sub-02"]),
+    ],
+)
+def test_a_rerun_processes_what_has_changed(run, tmp_path, capsys, change, options, anew):
+    assert run() == 0
+    change(tmp_path)
+    run.processed.clear()
+    assert run(*options) == 0
+    assert run.processed == anew
+    assert (tmp_path / "out/sub-01.html").exists()
+    assert ("sub-02: nothing has changed" in capsys.readouterr().out) == ("sub-02" not in anew)
 
 
 @fault("HTML in the name of a dataset", "shown as text", 0)

@@ -20,7 +20,7 @@ from isdu_bids.errors import DataError, UsageError
 from isdu_bids.files import file_sha256
 from isdu_bids.packaged import WEIGHTS_FOLDER
 from isdu_bids.registry import Choice
-from isdu_bids.segmentation import loading
+from isdu_bids.segmentation import locating
 from isdu_bids.segmentation.labels import SYNTHSEG_LABELS, label_name
 from isdu_bids.segmentation.loading import load_parcellation
 from isdu_bids.segmentation.region_net import RegionNet, save_region_net
@@ -42,7 +42,7 @@ def small_file(tmp_path, monkeypatch):
     weight[:] = 300 * weight[:1].clone()  # large pieces of several labels
     path = tmp_path / "regions_small.safetensors"
     save_region_net(path, network, "a test")
-    monkeypatch.setattr(loading, "SMALL_FILE", path)
+    monkeypatch.setattr(locating, "SMALL_FILE", path)
     monkeypatch.delenv("FREESURFER_HOME", raising=False)
     return path
 

@@ -23,6 +23,7 @@ HEALTHY = {
     "low_quality_fraction": 0.02,
     "dark_fraction": 0.0,
     "snr_echo1": 60.0,
+    "field_noise_fraction": 0.2,
 }
 
 
@@ -44,6 +45,7 @@ def test_a_good_scan_has_no_flag():
         ("dark_fraction", 0.2, "air_in_mask", "warning"),
         ("low_quality_fraction", 0.5, "poor_phase", "warning"),
         ("snr_echo1", 4.0, "noisy", "warning"),
+        ("field_noise_fraction", 0.8, "noisy_field", "warning"),
         ("local_field_p99_ppm", 0.5, "implausible_local_field", "warning"),
         ("rim_field_ppm", 0.025, "background_at_rim", "warning"),
         ("rim_chi_ppm", 0.064, "bright_rim", "warning"),

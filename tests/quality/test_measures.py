@@ -43,6 +43,7 @@ def scan():
         "eroded_mask": brain,
         "local_field_ppm": field,
         "total_field_ppm": field + 0.3,
+        "field_sd_ppm": np.full_like(field, 0.2 * field[brain].std()),
         "quality": brain * 0.9,
         "magnitude": np.array(magnitude) * brain,
         "echo_times_s": echo_times_s,
@@ -82,6 +83,12 @@ def test_air_in_the_mask_is_dark(scan):
     magnitude = scan["magnitude"].copy()
     magnitude[:, :, :, :18] *= 0.01
     assert measured({**scan, "magnitude": magnitude})["dark_fraction"] == pytest.approx(0.5)
+
+
+def test_noise_is_measured_by_the_spread_of_the_local_field(scan):
+    assert measured(scan)["field_noise_fraction"] == pytest.approx(0.2, rel=1e-5)
+    noisy = measured(scan | {"field_sd_ppm": 4 * scan["field_sd_ppm"]})
+    assert "noisy_field" in {flag.name for flag in flag_scan(noisy)}
 
 
 def test_snr_of_known_noise():

@@ -12,8 +12,9 @@ from isdu_bids.errors import DataError
 from isdu_bids.packaged import find_weights
 from isdu_bids.physics import planes
 from isdu_bids.segmentation import keras_weights, synthseg
-from isdu_bids.segmentation.keras_weights import DEFAULT_FILE, load_synthseg
+from isdu_bids.segmentation.keras_weights import load_synthseg
 from isdu_bids.segmentation.labels import SYNTHSEG_LABELS
+from isdu_bids.segmentation.locating import DEFAULT_FILE
 from isdu_bids.segmentation.postprocess import averaged_with_mirrored
 from isdu_bids.segmentation.synthseg import RobustSynthSeg, UNet
 
