@@ -129,6 +129,8 @@ def step_moments(
     n_echoes = len(phase_rad)
     block = [max(2, round(_BLOCK_MM / size)) for size in voxel_size_mm]
     moments, n_blocks = np.zeros((n_echoes, n_echoes)), 0
+    sizes = np.where(head, magnitude, 0)
+    signals = sizes * np.exp(1j * np.where(head, phase_rad, 0).astype(np.float32))
     for axis, size_mm in enumerate(voxel_size_mm):
         lag = max(1, round(_STEP_MM / size_mm))
         if head.shape[axis] <= lag:
@@ -138,10 +140,9 @@ def step_moments(
         )
         both = head[near] & head[far]
         steps, coherences = [], []
-        for phase, size in zip(phase_rad, magnitude, strict=True):
-            length = np.where(both, size[near] * size[far], 0)
-            edge = length * np.exp(1j * np.where(both, phase[far] - phase[near], 0))
-            total, absolute = _block_sums(edge, block), _block_sums(length, block)
+        for signal, size in zip(signals, sizes, strict=True):
+            total = _block_sums(signal[far] * signal[near].conj(), block)
+            absolute = _block_sums(size[far] * size[near], block)
             steps.append(np.angle(total))
             coherences.append(np.abs(total) / np.where(absolute > 0, absolute, np.inf))
         usable = _block_sums(both, block) > 0.7 * np.prod(block)

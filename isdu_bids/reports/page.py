@@ -150,4 +150,4 @@ def save_figure(figure: Figure, path: Path) -> None:
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba())[..., :3]
-        Image.fromarray(pixels).save(partial, quality=_QUALITY, method=4)
+        Image.fromarray(pixels).save(partial, quality=_QUALITY, method=2)

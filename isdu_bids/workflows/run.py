@@ -53,6 +53,7 @@ def init_run_wf(
     execution = {
         "crashfile_format": "txt",
         "poll_sleep_duration": "0.1",  # Nipype's 2 s cost half a minute per chain of steps
+        "create_report": "false",  # of what each step took and gave, in its folder
         "stop_on_first_crash": str(stop_on_first_crash).lower(),
     }
     workflow.config["execution"] = execution
