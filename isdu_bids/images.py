@@ -9,6 +9,7 @@ import gzip
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import cos, radians
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isdu_bids.errors import DataError
-from isdu_bids.files import replacing
+from isdu_bids.files import file_state, replacing
 from isdu_bids.geometry import b0_direction, voxel_size_mm
 
 #: Largest distance between the same voxel of two files, as a fraction of the voxel, that rounding
@@ -216,6 +217,15 @@ def load_labels(path: Path | str) -> npt.NDArray[np.int16]:
 
 
 def _open(path: Path | str) -> nib.Nifti1Image:
+    """Open and check a file; its header is read again only where the file may have changed."""
+    try:
+        return _opened(Path(path), *file_state(Path(path)))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+@lru_cache(maxsize=64)  # a scan's checks ask for each of its files several times
+def _opened(path: Path, *_state: int) -> nib.Nifti1Image:
     try:
         image = nib.load(path)
     except _READ_ERRORS as error:

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 #: What Python makes of bytes in a file name that are not UTF-8. SQLite, and so PyBIDS, takes none.
 _NO_TEXT = re.compile("[\udc80-\udcff]")
+_NO_IMAGE = re.compile(r"\.(json|tsv|tsv\.gz)$")  # half of the files; sidecars are read by us
 _NOT_RAW = re.compile(r"^/(code|derivatives|models|sourcedata|stimuli)(/|$)")
 
 
@@ -219,8 +220,8 @@ def _index(
         warnings.simplefilter("ignore")  # PyBIDS warns about its own future, not about the data
         from bids.layout import BIDSLayout, BIDSLayoutIndexer, Query
 
-        ignore = [_NOT_RAW, _NO_TEXT]
-        if database_dir is None:
+        ignore = [_NOT_RAW, _NO_TEXT, _NO_IMAGE]
+        if database_dir is None and len(subjects) < len(list(bids_dir.glob("sub-*"))):
             labels = "|".join(map(re.escape, subjects))
             ignore.append(re.compile(rf"^/sub-(?!({labels})(/|$))"))
         indexer = BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=False)

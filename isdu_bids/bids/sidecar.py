@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from isdu_bids.bids.names import parse_name
 from isdu_bids.errors import DataError
-from isdu_bids.files import read_json
+from isdu_bids.files import file_state, read_json
 
 
 def inherited_metadata(image: Path, bids_dir: Path) -> dict[str, Any]:
@@ -30,13 +32,21 @@ def applicable_sidecars(image: Path, bids_dir: Path) -> list[Path]:
     levels = [folder for folder in image.parents if folder.is_relative_to(bids_dir)]
     found = []
     for folder in reversed(levels):
-        here = []
-        for sidecar in folder.glob(f"*{suffix}.json"):
-            try:
-                required, sidecar_suffix, _ = parse_name(sidecar)
-            except DataError:
-                continue  # some other JSON file, not ours to judge
-            if sidecar_suffix == suffix and required.items() <= entities.items():
-                here.append((len(required), sidecar))
+        here = [
+            (len(required), sidecar)
+            for sidecar, required, of in _sidecars(folder, *file_state(folder))
+            if of == suffix and required.items() <= entities.items()
+        ]
         found += [sidecar for _, sidecar in sorted(here)]
     return found
+
+
+@lru_cache(maxsize=8)  # a folder above thousands of images is listed once
+def _sidecars(folder: Path, *_state: int) -> list[tuple[Path, dict[str, str], str]]:
+    """Sidecars in a folder, with their entities and suffix."""
+    sidecars = []
+    for path in folder.glob("*.json"):
+        with suppress(DataError):  # some other JSON file, not ours to judge
+            entities, suffix, _ = parse_name(path)
+            sidecars.append((path, entities, suffix))
+    return sidecars
