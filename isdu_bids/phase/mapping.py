@@ -20,6 +20,12 @@ from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
 _ECHO_OFFSET_RAD = 0.05
 
 
+_OFFSET_STAYS = "The phase offset was not removed"
+_OFFSET_OF_ONE_ECHO = (
+    "With a single echo the phase offset stays in the field; background removal takes it"
+)
+
+
 @dataclass(frozen=True)
 class FieldMap:
     """Total field of a scan and what it rests on; volumes are 0 outside the mask.
@@ -126,11 +132,8 @@ def map_field(
     if (chosen := OFFSET.resolved(offset, scan)) is not None:
         offset_rad += OFFSET.run(chosen, scan)
         steps.append(OFFSET.step("The phase offset was removed with {}", chosen))
-    elif len(phase) > 1:
-        steps.append(("The phase offset was not removed", ""))
     else:
-        text = "With a single echo the phase offset stays in the field; background removal takes it"
-        steps.append((text, ""))
+        steps.append((_OFFSET_STAYS if len(phase) > 1 else _OFFSET_OF_ONE_ECHO, ""))
     if len(phase) == 1:
         flags.append("single_echo")
     phase = wrap(phase - offset_rad)
