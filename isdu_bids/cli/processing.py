@@ -82,10 +82,13 @@ def ingredients(scan: Acquisition, settings: Settings, contents: Contents, clash
     """Checksum of all that decides what is written of a scan: files, methods, this code.
 
     What a rule that looks at the scan will choose follows from its files. The files of all other
-    methods, such as weights, are looked for now.
+    methods, such as weights, are looked for now, unless the user's images take their place.
     """
     chosen: list[Any] = []
+    not_run = {"mask": scan.mask_file, "segmentation": scan.dseg_file}
     for name, registry in METHODS.items():
+        if not_run.get(name):
+            continue
         choice = getattr(settings, name)
         if not (registry.auto and registry.auto.inputs):
             choice = registry.resolved(choice, {})
