@@ -53,7 +53,7 @@ def summary_name(path: Path) -> str:
 
 def failure_path(output_dir: Path, name: str) -> Path:
     """Why a scan failed in its last run; a run that succeeds removes it."""
-    return log_folder(output_dir, _subject(name)) / f"{name}{_FAILURE}"
+    return log_folder(output_dir, subject_of(name)) / f"{name}{_FAILURE}"
 
 
 def failure_files(output_dir: Path, subject: str) -> dict[str, Path]:
@@ -64,8 +64,15 @@ def failure_files(output_dir: Path, subject: str) -> dict[str, Path]:
 
 def thumbnail_path(output_dir: Path, name: str) -> Path:
     """Small picture of a scan's map, for pages over many scans."""
-    return output_dir / f"sub-{_subject(name)}" / "figures" / f"{name}_desc-thumbnail_Chimap.webp"
+    return output_dir / f"sub-{subject_of(name)}" / "figures" / f"{name}_desc-thumbnail_Chimap.webp"
 
 
-def _subject(name: str) -> str:
+def subject_of(name: str) -> str:
+    """Label of the subject of a scan, by the scan's name.
+
+    Examples
+    --------
+    >>> subject_of("sub-01_run-1")
+    '01'
+    """
     return name.partition("_")[0].removeprefix("sub-")

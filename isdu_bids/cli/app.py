@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isdu_bids.bids.layout import report_path
+from isdu_bids.bids.layout import report_path, subject_of
 from isdu_bids.cli import group
 from isdu_bids.cli.arguments import METHODS
 from isdu_bids.cli.environment import prepare_environment
@@ -125,17 +125,17 @@ def write_pages(
 ) -> list[Path]:
     """Write the report of each subject, but of those of which no scan has changed."""
     names = {scan.name for scan in query.acquisitions} | {problem.name for problem in problems}
-    changed = _subjects(names - set(kept))
-    pages = {subject: report_path(output_dir, subject) for subject in _subjects(names)}
-    current = {subject for subject in pages if subject not in changed and pages[subject].exists()}
-    if outdated := sorted(set(pages) - current):
-        from isdu_bids.workflows.reporting import write_reports  # loads torch and Matplotlib
+    outdated = set(map(subject_of, names - set(kept)))
+    pages = {subject: report_path(output_dir, subject) for subject in map(subject_of, names)}
+    outdated |= {subject for subject, page in pages.items() if not page.exists()}
+    current = [page for subject, page in pages.items() if subject not in outdated]
+    if not outdated:
+        return sorted(current)
+    from isdu_bids.workflows.reporting import write_reports  # loads torch and Matplotlib
 
-        failures = {p.name: p.message for p in problems if p.error is not BusyError}
-        written = write_reports(output_dir, outdated, run_uuid=run_uuid, failures=failures)
-    else:
-        written = []
-    return sorted([*written, *(pages[subject] for subject in current)])
+    failures = {p.name: p.message for p in problems if p.error is not BusyError}
+    written = write_reports(output_dir, sorted(outdated), run_uuid=run_uuid, failures=failures)
+    return sorted([*current, *written])
 
 
 def tell(problems: Iterable[Problem]) -> None:
@@ -207,11 +207,7 @@ def describe(query: Query) -> str:
 def subjects_of(query: Query) -> list[str]:
     """Labels of all subjects that a query met, usable or not."""
     names = [scan.name for scan in query.acquisitions] + [p.name for p in query.problems]
-    return sorted(_subjects(names))
-
-
-def _subjects(scan_names: Iterable[str]) -> set[str]:
-    return {name.split("_")[0].removeprefix("sub-") for name in scan_names}
+    return sorted(set(map(subject_of, names)))
 
 
 def share_threads(resources: Resources, n_scans: int) -> Resources:

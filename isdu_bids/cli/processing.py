@@ -55,7 +55,8 @@ def process(
             for scan in usable
         }
         finished = Finished(work_dir, output_dir, made_of)
-        kept += [s.name for s in usable if not options.settings.output_spaces and finished.holds(s)]
+        if not options.settings.output_spaces:  # a template may have come since
+            kept += [scan.name for scan in usable if finished.holds(scan)]
         usable = [scan for scan in usable if scan.name not in kept]
         for scan in usable:
             finished.forget(scan)

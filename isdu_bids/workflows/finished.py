@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from isdu_bids.bids.acquisition import Acquisition
+from isdu_bids.bids.layout import failure_path
 from isdu_bids.bids.outdated import files_of_scan
 from isdu_bids.errors import DataError
 from isdu_bids.files import file_state, read_json, write_json
@@ -29,7 +30,9 @@ class Finished:
         self.output_dir, self.made_of = output_dir, made_of
 
     def holds(self, scan: Acquisition) -> bool:
-        """Whether a scan was made of the same, and nobody has touched its files since."""
+        """Whether a scan was made of the same, nobody has touched its files, and no run failed."""
+        if failure_path(self.output_dir, scan.name).exists():
+            return False
         try:
             return bool(read_json(self._path(scan)) == self._now(scan))
         except (DataError, OSError):

@@ -152,6 +152,18 @@ def test_options_that_do_not_fit_a_scan_leave_its_maps(run, raw, tmp_path):
     assert chi(tmp_path).exists()
 
 
+def test_a_refusal_is_forgotten_once_the_options_fit_again(run, raw, tmp_path):
+    make_dataset(raw, {"sub-01": {"echo_times_s": (0.004, 0.008)}})
+    for path in (raw / "sub-01/anat").glob("*echo-3*"):
+        path.unlink()
+    page = tmp_path / "out/sub-01.html"
+    assert run() == 0
+    assert run("--reference", "csf") == 65
+    assert "--reference csf needs" in page.read_text()
+    assert run() == 0
+    assert "--reference csf needs" not in page.read_text()
+
+
 @fault("Ctrl-C", "report; the same command goes on; earlier maps stay", exit_code=130)
 def test_an_interrupted_run_reports_what_is_not_finished(run, tmp_path, capsys):
     assert run() == 0
