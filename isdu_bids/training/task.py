@@ -50,7 +50,8 @@ class Task(ABC, Generic[Network, Batch]):
         Of the exponential moving average of the weights, which is what is validated and saved; 0
         saves the last weights.
     half_precision
-        Convolutions in bfloat16 (FFTs, losses and weights stay float32).
+        Convolutions in bfloat16 (FFTs, losses and weights stay float32), except on processors
+        without instructions for it, which imitate them many times more slowly.
     workers
         Processes that make samples drawn on the fly while the network is trained; 0 makes them on
         its device in between, which keeps a GPU waiting.
@@ -116,7 +117,10 @@ class Task(ABC, Generic[Network, Batch]):
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Context in which networks run in training."""
-        return torch.autocast(device.type, torch.bfloat16, enabled=self.half_precision)
+        imitated = device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported()
+        return torch.autocast(
+            device.type, torch.bfloat16, enabled=self.half_precision and not imitated
+        )
 
     @classmethod
     @abstractmethod

@@ -166,6 +166,14 @@ def test_lambda_rate_moves_the_lambdas_and_nothing_else(head, tmp_path):
     assert all(torch.equal(same[name], other[name]) for name in same)
 
 
+@pytest.mark.parametrize("has_instructions", [True, False])
+def test_half_precision_is_not_imitated(monkeypatch, has_instructions):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_instructions)
+    with replace(TINY, half_precision=True).autocast(torch.device("cpu")):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert (product.dtype == torch.bfloat16) is has_instructions
+
+
 def test_training_stops_when_validation_no_longer_improves(head, tmp_path):
     """With a learning rate of zero nothing improves after the first validation."""
     config = replace(
