@@ -12,6 +12,7 @@ import torch
 from scipy import ndimage
 
 from isdu_bids.geometry import unit_vector
+from isdu_bids.phase.blocks import block_means
 from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
 from isdu_bids.physics.dipole import forward_field
 
@@ -109,12 +110,12 @@ def check_sign(
     bright = float(np.percentile(magnitude[mask], 50)) if mask.any() else 0.0
     head = ndimage.binary_closing(magnitude > 0.2 * bright)
     step = [max(1, round(4 / size)) for size in voxel_size_mm]
-    tissue = torch.from_numpy(_coarse(head, step))
+    tissue = torch.from_numpy(block_means(head, step))
     size_mm = [size * n for size, n in zip(voxel_size_mm, step, strict=True)]
-    inside = _coarse(mask, step) > 0.99
+    inside = block_means(mask, step) > 0.99
     if inside.sum() < 200:
         return SignCheck("unclear", 0.0)
-    measured = _without_shim(_coarse(np.where(mask, field_hz, 0), step), inside)
+    measured = _without_shim(block_means(np.where(mask, field_hz, 0), step), inside)
 
     def correlation_along(direction: Sequence[float]) -> float:
         expected = forward_field(_TISSUE_PPM * tissue, size_mm, direction).numpy()
@@ -129,14 +130,6 @@ def check_sign(
     best = max(others, key=others.__getitem__)
     is_better = others[best] > correlation + _BETTER
     return SignCheck("right", correlation, best if is_better else None)
-
-
-def _coarse(volume: np.ndarray, step: Sequence[int]) -> FloatArray:
-    """Mean over blocks; what does not fill a block at the end is left out."""
-    n = [size // s for size, s in zip(volume.shape, step, strict=True)]
-    cropped = volume[tuple(slice(0, size * s) for size, s in zip(n, step, strict=True))]
-    blocks = cropped.reshape(n[0], step[0], n[1], step[1], n[2], step[2])
-    return blocks.mean(axis=(1, 3, 5), dtype=np.float32)
 
 
 def _without_shim(volume: FloatArray, inside: BoolArray) -> FloatArray:

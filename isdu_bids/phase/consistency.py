@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from isdu_bids.echoes import evenly_spaced
 from isdu_bids.errors import DataError
+from isdu_bids.phase.blocks import block_sums
 from isdu_bids.phase.wrapping import BoolArray, FloatArray
 
 Moments = npt.NDArray[np.float64]
@@ -141,11 +141,11 @@ def step_moments(
         both = head[near] & head[far]
         steps, coherences = [], []
         for signal, size in zip(signals, sizes, strict=True):
-            total = _block_sums(signal[far] * signal[near].conj(), block)
-            absolute = _block_sums(size[far] * size[near], block)
+            total = block_sums(signal[far] * signal[near].conj(), block)
+            absolute = block_sums(size[far] * size[near], block)
             steps.append(np.angle(total))
             coherences.append(np.abs(total) / np.where(absolute > 0, absolute, np.inf))
-        usable = _block_sums(both, block) > 0.7 * np.prod(block)
+        usable = block_sums(both, block) > 0.7 * np.prod(block)
         usable &= np.min(coherences, axis=0) > _COHERENCE
         usable &= np.abs(steps).max(axis=0) < _LARGEST_STEP_RAD
         values = np.array([step[usable] for step in steps], np.float64)
@@ -231,11 +231,3 @@ def _suspects(
 def _design(echo_times_s: Sequence[float]) -> Moments:
     times = np.asarray(echo_times_s, np.float64)
     return np.stack([np.ones_like(times), times], axis=1)
-
-
-def _block_sums(volume: npt.NDArray[Any], block: Sequence[int]) -> npt.NDArray[Any]:
-    """Sum over blocks; what does not fill a block at the end is left out."""
-    n = [size // edge for size, edge in zip(volume.shape, block, strict=True)]
-    cropped = volume[tuple(slice(0, k * edge) for k, edge in zip(n, block, strict=True))]
-    shape = [length for pair in zip(n, block, strict=True) for length in pair]
-    return np.asarray(cropped.reshape(shape).sum(axis=(1, 3, 5)))

@@ -10,6 +10,7 @@ import numpy as np
 from isdu_bids.phase.consistency import check_echoes
 from isdu_bids.phase.gaps import find_gaps
 from isdu_bids.phase.magnitudes import check_decay, head_of, seen_in_most
+from isdu_bids.phase.mirroring import refuse_mirrored_images
 from isdu_bids.phase.wrapping import FloatArray
 
 
@@ -45,6 +46,7 @@ def compare_echoes(
         If echoes contradict each other; the file is named.
     """
     head = head_of(magnitude) & np.isfinite(phase_rad).all(axis=0)
+    refuse_mirrored_images(phase_rad, magnitude, voxel_size_mm, phase_names, magnitude_names)
     flags = check_decay(magnitude, echo_times_s, head, magnitude_names)
     flags += find_gaps(phase_rad, magnitude, seen_in_most(magnitude))
     found = check_echoes(phase_rad, magnitude, echo_times_s, head, voxel_size_mm, phase_names)

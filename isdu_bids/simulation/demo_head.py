@@ -15,6 +15,8 @@ from isdu_bids.simulation.random_fields import smooth_noise
 Vector = tuple[float, float, float]
 
 _SCALE = 0.93  # a small head: 1.3 litres inside the skull
+#: Of the head in the volume (mm): no head lies in the middle, which would hide mirrored images.
+_CENTRE_MM = (3.0, 2.0, 0.0)
 
 #: Deep structures: left label, right label, centre of the right one (mm from the middle: right,
 #: anterior, up), half axes (mm). Later ones overwrite earlier ones.
@@ -35,8 +37,8 @@ def demo_head(
 ) -> torch.Tensor:
     """FreeSurfer-style labels ``(x, y, z)`` of a drawn head; axes point right, anterior, up."""
     grids = [
-        (torch.arange(n) - (n - 1) / 2) * size / _SCALE
-        for n, size in zip(shape, voxel_size_mm, strict=True)
+        ((torch.arange(n) - (n - 1) / 2) * size - centre) / _SCALE
+        for n, size, centre in zip(shape, voxel_size_mm, _CENTRE_MM, strict=True)
     ]
     x, y, z = torch.meshgrid(*grids, indexing="ij")
 
@@ -72,7 +74,7 @@ def demo_head(
         labels[ellipsoid(mirrored, half_axes) < 1] = left
         labels[ellipsoid(centre, half_axes) < 1] = right_label
     labels[ellipsoid((0, -76, 20), (4, 5, 40)) < 1] = 514  # superior sagittal sinus
-    labels[ellipsoid((0, 68, -42), (13, 9, 10)) < 1] = 0  # sphenoid and frontal sinus
+    labels[ellipsoid((0, 68, -42), (20, 14, 16)) < 1] = 0  # sphenoid and frontal sinus
     for side in (-1, 1):
         labels[ellipsoid((side * 66, -12, -40), (14, 4, 4)) < 1] = 0  # ear canals
     return labels
