@@ -71,7 +71,7 @@ def smoothness(phase_rad: FloatArray) -> FloatArray:
         difference = np.diff(phase_rad, n=2, axis=axis)
         inner = tuple(slice(1, -1) if k == axis else slice(None) for k in range(3))
         total[inner] += np.cos(difference)
-    return total / 3
+    return total / np.float32(3)
 
 
 def antisymmetric_correlation(

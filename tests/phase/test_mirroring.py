@@ -19,9 +19,7 @@ from isdu_bids.simulation.scan import simulate_scan
 
 SIZE_MM = (4.0, 4.0, 4.0)
 AXES = [axes for n in (1, 2, 3) for axes in combinations(range(3), n)]
-PHASES, MAGNITUDES = (
-    [f"echo-{k}_part-{part}.nii" for k in (1, 2, 3)] for part in ("phase", "mag")
-)
+PHASES, MAGNITUDES = ([f"echo-{k}_part-{part}.nii" for k in (1, 2, 3)] for part in ("phase", "mag"))
 
 
 @pytest.fixture(scope="module")
