@@ -91,7 +91,7 @@ def antisymmetric_correlation(
     both = seen & np.flip(seen, axes)
     changes = [(volume - np.flip(volume, axes))[both] for volume in (image, other)]
     products = np.array([[np.vdot(one, two) for two in changes] for one in changes])
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         return float(products[0, 1] / np.sqrt(products[0, 0] * products[1, 1]))
 
 
@@ -103,6 +103,6 @@ def _refuse(
         if antisymmetric_correlation(image, other, near, axes) < _MIRRORED:
             directions = " and ".join(str(axis + 1) for axis in axes)
             raise DataError(
-                f"{names[0]} lies mirrored to {names[1]} (voxel axis {directions}): one of the two "
-                "was flipped when it was converted or copied; convert the scan again"
+                f"{names[0]} does not lie on {names[1]}: one is mirrored (voxel axis "
+                f"{directions}), moved or of inverse contrast; convert the scan again"
             )
