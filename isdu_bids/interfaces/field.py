@@ -23,7 +23,7 @@ from isdu_bids.masking.trusted import trusted_mask
 from isdu_bids.phase.magnitudes import clean_magnitude
 from isdu_bids.phase.mapping import map_field
 from isdu_bids.phase.registry import COMBINATION, OFFSET, RELAXATION, UNWRAPPING
-from isdu_bids.phase.relaxation import fit_relaxation
+from isdu_bids.phase.relaxation import decay_flags, fit_relaxation
 from isdu_bids.phase.romeo import voxel_quality
 from isdu_bids.phase.scaling import PhaseScaling, decide_phase_scaling, explicit_scaling
 from isdu_bids.phase.signal import compare_echoes, echo_names
@@ -290,6 +290,7 @@ class _RelaxationInput(BaseInterfaceInputSpec):
     magnitude = File(exists=True, mandatory=True)
     brain_mask = File(exists=True, mandatory=True)
     echo_times_s = traits.List(traits.Float, mandatory=True)
+    field_strength_t = traits.Float(mandatory=True)
 
 
 class _RelaxationOutput(TraitedSpec):
@@ -314,5 +315,12 @@ class MapRelaxation(Step):
             runtime, magnitude.affine, r2star=fit.r2star_per_s, t2star=fit.t2star_s, s0=fit.s0
         )
         sentence = RELAXATION.step("R2* was fitted by {}", str(choice))
-        self._note(runtime, [sentence], relaxation=str(choice), relaxation_reference=sentence[1])
+        flags = decay_flags(fit.r2star_per_s, mask, times_s, self.inputs.field_strength_t)
+        self._note(
+            runtime,
+            [sentence],
+            flags,
+            relaxation=str(choice),
+            relaxation_reference=sentence[1],
+        )
         return runtime

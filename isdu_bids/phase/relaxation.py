@@ -11,9 +11,14 @@ from isdu_bids.echoes import MIN_DECAY_ECHOES, evenly_spaced, need_echoes
 from isdu_bids.errors import DataError
 from isdu_bids.phase.registry import RELAXATION
 from isdu_bids.phase.wrapping import BoolArray, FloatArray
+from isdu_bids.physics.decay import typical_r2star_per_s
 
 #: Slowest and fastest decay reported (1/s): a T2* of ten seconds and of half a millisecond.
 _R2STAR_RANGE = (0.1, 2000.0)
+#: Median of a brain by that of healthy adults at its field strength: 0.94 to 1.02 in simulated
+#: heads, and half or twice as much where echo times are wrong by a factor of two. Over short times
+#: myelin water and fat decay faster.
+_UNUSUAL, _SHORTEST_SPAN_S = (0.6, 1.7), 0.005
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,20 @@ def fit_relaxation(
     decay = np.exp(-rate * times_s)
     s0 = (signals * decay).sum(axis=0) / (decay**2).sum(axis=0)
     return Relaxation(*(_placed(values * fitted, mask) for values in (rate, 1 / rate, s0)))
+
+
+def decay_flags(
+    r2star_per_s: FloatArray,
+    mask: BoolArray,
+    echo_times_s: Sequence[float],
+    field_strength_t: float,
+) -> tuple[str, ...]:
+    """Flag ``decay_unusual`` where the median of a brain is not that of an adult at this field."""
+    if not mask.any() or echo_times_s[-1] - echo_times_s[0] < _SHORTEST_SPAN_S:
+        return ()
+    low, high = _UNUSUAL
+    ratio = float(np.median(r2star_per_s[mask])) / typical_r2star_per_s(field_strength_t)
+    return () if low <= ratio <= high else ("decay_unusual",)
 
 
 def relaxation_method(echo_times_s: Sequence[float]) -> str:

@@ -91,6 +91,12 @@ _PROCESSING = {
         "error",
         "the signal hardly decays from echo to echo: check EchoTime and the magnitudes",
     ),
+    "decay_unusual": _Remark(
+        None,
+        "warning",
+        "R2* of the brain is far from that of healthy adults at this field strength (usual in "
+        "infants): check EchoTime and MagneticFieldStrength, whose errors scale susceptibility",
+    ),
     "magnitudes_disagree": _Remark(
         None,
         "warning",

@@ -8,6 +8,7 @@ from math import pi
 
 import torch
 
+from isdu_bids.physics.decay import typical_r2star_per_s
 from isdu_bids.physics.dipole import forward_field
 from isdu_bids.simulation.random_fields import smooth_field
 from isdu_bids.simulation.sampling import partial_volume
@@ -87,6 +88,7 @@ def simulate_scan(
     frequency_hz = total * hz_per_ppm(field_strength_t)
 
     density, r2star = signal_maps(labels, inside)
+    r2star = r2star * (typical_r2star_per_s(field_strength_t) / typical_r2star_per_s(3.0))
     r2star = r2star + 0.25 * _steepness(frequency_hz)
     receive = torch.exp(0.3 * smooth_field(labels.shape, voxel_size_mm, 90.0, generator))
     offset_rad = 1.5 * smooth_field(labels.shape, voxel_size_mm, 70.0, generator)
@@ -120,7 +122,7 @@ def shimmed(field: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
 
 
 def signal_maps(labels: torch.Tensor, chi_ppm: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Signal at echo time zero, and R2* (1/s), which grows with the susceptibility."""
+    """Signal at echo time zero, and R2* at 3 T (1/s), which grows with the susceptibility."""
     density, r2star = torch.zeros(labels.shape), torch.zeros(labels.shape)
     for tissue in (*BRAIN, *HEAD):
         signal: Signal = SIGNALS.get(tissue.name, GREY_MATTER_SIGNAL)

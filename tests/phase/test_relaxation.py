@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from faults import fault
 
 from isdu_bids.errors import DataError
 from isdu_bids.phase.registry import RELAXATION
-from isdu_bids.phase.relaxation import fit_relaxation
+from isdu_bids.phase.relaxation import decay_flags, fit_relaxation
 
 EVEN = tuple(0.004 * np.arange(1, 7))
 UNEVEN = (0.003, 0.006, 0.012, 0.02, 0.03)
@@ -79,3 +80,16 @@ def test_empty_voxels_stay_finite_and_outside_is_zero():
 def test_two_echoes_are_refused():
     with pytest.raises(DataError, match="needs 3 echoes"):
         fit_relaxation(decay(EVEN)[:2], EVEN[:2], MASK)
+
+
+@fault("all echo times half of the true ones, or twice", "flagged", 0)
+@pytest.mark.parametrize("field_strength_t", [1.5, 3.0, 7.0])
+def test_decay_of_no_adult_is_flagged(field_strength_t):
+    """Medians of grey and white matter at these fields: Peters 2007."""
+    usual = np.full(MASK.shape, {1.5: 13.5, 3.0: 17.0, 7.0: 33.7}[field_strength_t])
+    times = np.array(EVEN)
+    for factor, flags in {0.5: ("decay_unusual",), 1.0: (), 2.0: ("decay_unusual",)}.items():
+        found = decay_flags(usual / factor, MASK, (factor * times).tolist(), field_strength_t)
+        assert found == flags
+    assert decay_flags(10 * usual, MASK, (0.002, 0.004, 0.006), field_strength_t) == ()
+    assert decay_flags(usual, np.zeros_like(MASK), EVEN, field_strength_t) == ()
