@@ -75,7 +75,7 @@ def smoothness(phase_rad: FloatArray) -> FloatArray:
 
 
 def antisymmetric_correlation(
-    image: FloatArray, other: FloatArray, seen: BoolArray, axes: Sequence[int]
+    image: FloatArray, other: FloatArray, seen: BoolArray, axes: tuple[int, ...]
 ) -> float:
     """Correlation of what mirroring along these axes changes in two images; NaN if in one nothing.
 
