@@ -20,7 +20,7 @@ from isdu_bids.networks.grids import isotropic_grid
 from isdu_bids.networks.registry import GRIDS, PRECISIONS
 from isdu_bids.networks.unrolled import ISDUQSMNet
 from isdu_bids.networks.weights import Weights, load_weights, weights_path
-from isdu_bids.physics.device import remark
+from isdu_bids.physics.device import cpu_has_bfloat16, remark
 from isdu_bids.physics.dipole import dipole_kernel
 from isdu_bids.physics.window import Window
 from isdu_bids.registry import Prepared
@@ -209,6 +209,9 @@ def _boxes(precision: str, crop: bool, device: torch.device) -> Boxes:
     boxes = Boxes(planes=64 if on_gpu else 8, rows=128 if on_gpu else 8, whole=not crop)
     if precision == "half":
         dtype = torch.float16 if on_gpu else torch.bfloat16
+        if not on_gpu and not cpu_has_bfloat16():
+            dtype = torch.float32
+            remark("single precision, close to the mask: this processor has no bfloat16")
         boxes = replace(boxes, dtype=dtype, max_reach_voxels=FAST_REACH_VOXELS)
     return boxes
 

@@ -35,6 +35,13 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def cpu_has_bfloat16() -> bool:
+    """Whether convolutions of 16 bits run on the processor: oneDNN refuses them without AVX-512."""
+    return not torch.backends.mkldnn.is_available() or bool(
+        torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+
+
 def remark(text: str) -> None:
     """Say what was done to fit into the memory of a device; `run_on` tells the last remark."""
     _REMARKS.get([]).append(text)

@@ -10,6 +10,7 @@ from properties import ball, relative_difference, with_statistics
 
 from isdu_bids.networks.boxes import Active, Boxes, run_stages
 from isdu_bids.networks.denoisers import SimpleCNN, WideResNet
+from isdu_bids.physics.device import cpu_has_bfloat16
 
 ROUNDING = 3e-6
 
@@ -72,6 +73,7 @@ def test_wider_margins_do_not_matter(denoiser):
 
 
 @torch.inference_mode()
+@pytest.mark.skipif(not cpu_has_bfloat16(), reason="this processor has no bfloat16")
 def test_limited_reach_and_half_precision_are_close():
     denoiser = DENOISERS[1]
     volume, background, mask = scene(denoiser, radius=9)

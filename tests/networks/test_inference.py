@@ -3,14 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from faults import fault
 from properties import ball, relative_difference
 from test_unrolled import small_network
 
 from isdu_bids.errors import DataError, UsageError
+from isdu_bids.networks import inference
 from isdu_bids.networks.grids import isotropic_grid
 from isdu_bids.networks.inference import auto_grid
 from isdu_bids.networks.registry import ISDU
 from isdu_bids.networks.weights import Weights
+from isdu_bids.physics.device import cpu_has_bfloat16, run_on
 from isdu_bids.physics.dipole import dipole_kernel
 
 AXIAL = {"voxel_size_mm": (1.0, 1.0, 1.0), "b0_direction": (0.0, 0.0, 1.0)}
@@ -95,6 +98,7 @@ def test_noise_matters_to_networks_that_see_it():
     assert torch.equal(quiet, as_map)
 
 
+@pytest.mark.skipif(not cpu_has_bfloat16(), reason="this processor has no bfloat16")
 def test_half_precision_is_close():
     """Three digits of bfloat16 leave a few per cent in a random network, far less in trained ones
     (benchmarks/inference.py)."""
@@ -102,6 +106,17 @@ def test_half_precision_is_close():
     single = ISDU(field, mask, weights=weights(), **AXIAL)
     half = ISDU(field, mask, weights=weights(), precision="half", **AXIAL)
     assert 0 < relative_difference(half[mask], single[mask]) < 0.03
+
+
+@fault("--precision half on a processor without bfloat16", "single precision; told", 0)
+def test_half_precision_falls_back_to_single(monkeypatch):
+    monkeypatch.setattr(inference, "cpu_has_bfloat16", lambda: False)
+    field, mask = scene()
+    half, device = run_on(
+        "cpu", lambda _: ISDU(field, mask, weights=weights(), precision="half", **AXIAL)
+    )
+    assert torch.isfinite(half).all()
+    assert "single precision" in device
 
 
 def test_a_field_with_nan_is_refused():

@@ -11,6 +11,7 @@ from properties import ball, relative_difference, with_statistics
 from isdu_bids.networks.boxes import Active, Boxes
 from isdu_bids.networks.multiscale import MultiScale
 from isdu_bids.networks.pyramid import Pyramid
+from isdu_bids.physics.device import cpu_has_bfloat16
 
 ROUNDING = 3e-6
 torch.manual_seed(0)
@@ -67,6 +68,7 @@ def test_what_is_needed_grows_towards_the_coarse_levels(denoiser):
 
 
 @torch.inference_mode()
+@pytest.mark.skipif(not cpu_has_bfloat16(), reason="this processor has no bfloat16")
 def test_half_precision_close_to_the_mask_is_close():
     volume, background, mask = scene((64, 64, 64), radius=10)
     form = Pyramid.of(DENOISERS[0])
