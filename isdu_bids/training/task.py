@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 
 from isdu_bids.errors import UsageError
+from isdu_bids.physics.device import cpu_has_bfloat16
 
 SCHEDULES = ("trapezoid", "cosine")
 
@@ -51,7 +52,7 @@ class Task(ABC, Generic[Network, Batch]):
         saves the last weights.
     half_precision
         Convolutions in bfloat16 (FFTs, losses and weights stay float32), except on processors
-        without instructions for it, which imitate them many times more slowly.
+        without instructions for it.
     workers
         Processes that make samples drawn on the fly while the network is trained; 0 makes them on
         its device in between, which keeps a GPU waiting.
@@ -117,10 +118,8 @@ class Task(ABC, Generic[Network, Batch]):
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Context in which networks run in training."""
-        imitated = device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported()
-        return torch.autocast(
-            device.type, torch.bfloat16, enabled=self.half_precision and not imitated
-        )
+        usable = device.type != "cpu" or cpu_has_bfloat16()
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.half_precision and usable)
 
     @classmethod
     @abstractmethod

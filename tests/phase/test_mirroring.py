@@ -39,15 +39,23 @@ def check(phase, magnitude):
     refuse_mirrored_images(phase, magnitude, SIZE_MM, PHASES, MAGNITUDES)
 
 
+def refusal(phase, magnitude):
+    try:
+        check(phase, magnitude)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
 def flipped(volumes, axes):
     return np.flip(volumes, [axis + 1 for axis in axes])
 
 
 def test_sound_scans_pass(head):
     phase, magnitude = head
-    check(phase, magnitude)
+    assert refusal(phase, magnitude) == ""
     for axes in AXES:
-        check(flipped(phase, axes), flipped(magnitude, axes))
+        assert refusal(flipped(phase, axes), flipped(magnitude, axes)) == ""
 
 
 @fault("all phase images mirrored, the magnitudes not", "refused: file and axis", 65)
@@ -72,7 +80,7 @@ def test_phase_cut_to_the_head_passes(head, outside):
     """Constant phase around the head is smooth where there is no signal."""
     phase, magnitude = head
     cut = np.where(magnitude > 0.2 * magnitude.max(), phase, np.float32(outside))
-    check(cut, magnitude)
+    assert refusal(cut, magnitude) == ""
 
 
 def test_symmetric_objects_pass():
@@ -83,8 +91,8 @@ def test_symmetric_objects_pass():
     signal = ball + 0.02 * (draw.normal(size=ball.shape) + 1j * draw.normal(size=ball.shape))
     phase, magnitude = (part[None].repeat(3, 0).astype(np.float32)
                         for part in (np.angle(signal), np.abs(signal)))  # fmt: skip
-    check(phase, magnitude)
-    check(phase[:, ::-1], magnitude)
+    assert refusal(phase, magnitude) == ""
+    assert refusal(phase[:, ::-1], magnitude) == ""
 
 
 def test_correlation_changes_sign_with_a_mirror(head):
