@@ -76,7 +76,8 @@ def verify(names: Sequence[str], iterations: int | None) -> None:
             )
         field = 0.01 * torch.randn((24, 24, 24), generator=torch.Generator().manual_seed(0))
         mask = torch.ones_like(field, dtype=torch.bool)
-        chi = ISDU(field, mask, voxel_size_mm=(1, 1, 1), b0_direction=(0, 0, 1), weights=weights)
+        geometry = {"voxel_size_mm": (1, 1, 1), "b0_direction": (0, 0, 1)}
+        chi = ISDU(field, mask, weights=weights, **geometry).chi_ppm
         if not bool(torch.isfinite(chi).all()) or float(chi.abs().max()) == 0:
             raise DataError(f"weights {name} give no finite map")
         known = "as recorded" if recorded else "not recorded before"

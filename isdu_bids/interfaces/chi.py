@@ -43,6 +43,8 @@ class _InvertInput(MethodInput):
 class _InvertOutput(TraitedSpec):
     chi_ppm = File(exists=True, desc="susceptibility, not yet referenced")
     chi_sd = File(desc="its standard deviation in ppm, if asked for")
+    iterates = File(desc="stack of susceptibilities, for unrolled networks")
+    lambdas = traits.List(traits.Float, desc="weights of the denoisers' proposals, one each")
     notes = File(exists=True)
 
 
@@ -80,6 +82,9 @@ class InvertField(Step):
         maps = {"chi_ppm": result.chi_ppm.cpu().numpy()}
         facts = {"inversion_device": chi_device, **ready.facts, **result.convergence}
         sentences = [INVERSION.step("Susceptibility was computed by {}", inputs.method)]
+        if result.iterates is not None:
+            maps["iterates"] = result.iterates.cpu().numpy()
+            self._results["lambdas"] = list(result.lambdas)
         if inputs.uncertainty:
             sd, facts["uncertainty_device"] = run_on(inputs.device, spread)
             maps["chi_sd"] = sd.numpy()

@@ -53,7 +53,7 @@ from isdu_bids.reports.thumbnail import write_thumbnail
 from isdu_bids.reports.viewer import write_viewer
 from isdu_bids.segmentation.labels import REGIONS
 
-_STACKS = ("magnitude", "phase", "unwrapped")
+_STACKS = ("magnitude", "phase", "unwrapped", "iterates")
 #: What steps hand over as JSON.
 _TABLES = ("regions",)
 #: What a step at the end takes: what is measured or drawn, and what is written.
@@ -85,6 +85,7 @@ def _read(name: str, path: str) -> Any:
 class _ScanInput(_takes([*MAP_NAMES, *_TABLES])):  # type: ignore[misc]
     acquisition = traits.Instance(Acquisition, mandatory=True)
     b0_direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True)
+    lambdas = traits.List(traits.Float)
 
 
 def _scan_maps(inputs: Any) -> ScanMaps:
@@ -96,6 +97,7 @@ def _scan_maps(inputs: Any) -> ScanMaps:
         maps["labels"] = labels if labels.any() else None
     return ScanMaps(
         **maps,
+        lambdas=inputs.lambdas if isdefined(inputs.lambdas) else (),
         affine=images.load_volume(inputs.chi_ppm).affine,
         b0_direction=inputs.b0_direction,
         field_strength_t=inputs.acquisition.field_strength_t,

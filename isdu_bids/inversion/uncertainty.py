@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from isdu_bids.inversion.result import Inverted
+from isdu_bids.networks.inference import Unrolled
 
-Inversion = Callable[[Mapping[str, Any]], torch.Tensor | Inverted]
+Inversion = Callable[[Mapping[str, Any]], torch.Tensor | Unrolled | Inverted]
 
 MEMBERS = 8
 #: The inputs of which one is the field to be inverted.

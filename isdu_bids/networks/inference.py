@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from isdu_bids.physics.window import Window
 from isdu_bids.registry import Prepared
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Voxels of zero field kept around the mask, against wrap-around of the dipole.
 MARGIN_VOXELS = 16
@@ -47,7 +49,7 @@ def isdu(
     grid: str,
     precision: str,
     crop: bool,
-) -> torch.Tensor:
+) -> Unrolled:
     """Invert a local field with ISDU-QSMNet.
 
     Parameters
@@ -77,9 +79,9 @@ def isdu(
 
     Returns
     -------
-    torch.Tensor
-        chi in ppm, zero outside the mask. Its mean is set by the network and carries no meaning:
-        reference it.
+    Unrolled
+        Its susceptibilities are zero outside the mask. Their mean is set by the network and carries
+        no meaning: reference it.
 
     Raises
     ------
@@ -108,10 +110,35 @@ def isdu(
     steepest = int(np.argmax(np.abs(b0_direction)))
     turned = scan.with_last_axis(steepest)
     if grid == "native" or not bool(mask.any()):
-        chi = _on_native_grid(loaded.network, turned, boxes)
+        found = _on_native_grid(loaded.network, turned, boxes)
     else:
-        chi = _on_other_grid(loaded.network, turned, boxes, aligned=grid == "aligned")
-    return chi.transpose(steepest, 2)
+        found = _on_other_grid(loaded.network, turned, boxes, aligned=grid == "aligned")
+    return found.on(lambda chi: chi.transpose(steepest, 2))
+
+
+@dataclass(frozen=True)
+class Unrolled:
+    """What the iterations of a network make of a field.
+
+    Attributes
+    ----------
+    iterates
+        Susceptibility (ppm) after each iteration, ``(iteration, x, y, z)``.
+    lambdas
+        Weight of each denoiser's proposal against the data.
+    """
+
+    iterates: torch.Tensor
+    lambdas: tuple[float, ...]
+
+    @property
+    def chi_ppm(self) -> torch.Tensor:
+        """Susceptibility of the last iteration."""
+        return self.iterates[-1]
+
+    def on(self, grid: Callable[[torch.Tensor], torch.Tensor]) -> Unrolled:
+        """Bring every susceptibility to another grid."""
+        return replace(self, iterates=torch.stack([grid(chi) for chi in self.iterates]))
 
 
 @dataclass(frozen=True)
@@ -216,9 +243,7 @@ def _boxes(precision: str, crop: bool, device: torch.device) -> Boxes:
     return boxes
 
 
-def _on_other_grid(
-    network: ISDUQSMNet, scan: _Scan, boxes: Boxes, *, aligned: bool
-) -> torch.Tensor:
+def _on_other_grid(network: ISDUQSMNet, scan: _Scan, boxes: Boxes, *, aligned: bool) -> Unrolled:
     """Resample to isotropic voxels of the finest edge, run, resample back."""
     device, native_mask = scan.field.device, scan.mask.cpu().numpy()
     edge = min(scan.voxel_size_mm)
@@ -227,11 +252,14 @@ def _on_other_grid(
     field_sd, _ = grid.pull(scan.field_sd.cpu().numpy(), native_mask)
     pulled, mask, sd = (torch.from_numpy(v).to(device) for v in (field, inside, field_sd))
     other = _Scan(pulled, mask, sd, (grid.spacing_mm,) * 3, grid.b0_direction)
-    chi = _on_native_grid(network, other, boxes)
-    return torch.from_numpy(grid.push(chi.cpu().numpy(), inside, native_mask)).to(device)
+
+    def pushed(chi: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(grid.push(chi.cpu().numpy(), inside, native_mask)).to(device)
+
+    return _on_native_grid(network, other, boxes).on(pushed)
 
 
-def _on_native_grid(network: ISDUQSMNet, scan: _Scan, boxes: Boxes) -> torch.Tensor:
+def _on_native_grid(network: ISDUQSMNet, scan: _Scan, boxes: Boxes) -> Unrolled:
     """Crop to the mask and a margin, run, put back."""
     device = scan.field.device
     network = network.to(device)
@@ -249,12 +277,12 @@ def _on_native_grid(network: ISDUQSMNet, scan: _Scan, boxes: Boxes) -> torch.Ten
     )
     field, mask, field_sd = (window.cut(v) for v in (scan.field, scan.mask, scan.field_sd))
 
-    def run(boxes: Boxes) -> torch.Tensor:
+    def run(boxes: Boxes) -> Unrolled:
         # TF32 would cost three digits, other algorithms the same result twice
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             return _run(network, field, mask, field_sd, kernel, boxes)
 
-    return window.put_back(thinner_until_it_fits(run, boxes))
+    return thinner_until_it_fits(run, boxes).on(window.put_back)
 
 
 def _margin_voxels(network: ISDUQSMNet, boxes: Boxes) -> int:
@@ -266,7 +294,7 @@ def _margin_voxels(network: ISDUQSMNet, boxes: Boxes) -> int:
     return max(MARGIN_VOXELS, min(reach, boxes.max_reach_voxels or reach))
 
 
-def thinner_until_it_fits(run: Callable[[Boxes], torch.Tensor], boxes: Boxes) -> torch.Tensor:
+def thinner_until_it_fits(run: Callable[[Boxes], T], boxes: Boxes) -> T:
     """Run in boxes; on a GPU that is too small, in thinner and thinner ones.
 
     Raises
@@ -293,7 +321,7 @@ def _run(
     field_sd: torch.Tensor,
     kernel: torch.Tensor,
     boxes: Boxes,
-) -> torch.Tensor:
+) -> Unrolled:
     net = network.architecture
     active = Active(mask, boxes)
     background = field.new_full((net.channels,), -net.chi_mean_ppm / net.chi_std_ppm)
@@ -308,10 +336,13 @@ def _run(
         with torch.autocast(field.device.type, boxes.dtype, boxes.dtype != torch.float32):
             return denoiser(state)
 
-    *_, last = network.iterate(
+    chi, lambdas = [], []
+    for iterate in network.iterate(
         field[None, None], mask[None, None].float(), kernel, field_sd[None, None], denoise
-    )
-    return last.consistent[0, 0]
+    ):
+        chi.append(iterate.consistent[0, 0])
+        lambdas.append(float(iterate.weight))
+    return Unrolled(torch.stack(chi), tuple(lambdas))
 
 
 def _needed(network: ISDUQSMNet) -> int | None:

@@ -128,10 +128,14 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Iterate:
-    """One iteration: what the denoiser proposed and what the data made of it (ppm)."""
+    """One iteration: what the denoiser proposed and what the data made of it (ppm).
+
+    ``weight`` is that of the proposal against the data, lambda_k at the noise of each field.
+    """
 
     denoised: torch.Tensor
     consistent: torch.Tensor
+    weight: torch.Tensor
 
 
 class ISDUQSMNet(nn.Module):
@@ -209,7 +213,7 @@ class ISDUQSMNet(nn.Module):
                 filled = _filled(field_ppm, mask, denoised[:, :1], kernel)
                 projected_k = _with_scratch(kernel * spectrum(filled), net.channels)
             state = data_consistency(projected_k, denoised, kernel, weight) * mask
-            yield Iterate(denoised, state)
+            yield Iterate(denoised, state, weight)
 
     def forward(
         self,

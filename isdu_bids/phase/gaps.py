@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from isdu_bids.phase.wrapping import BoolArray, FloatArray
 
-#: Share of the head that may hold exact zeros in a row: integers can be 0 by chance.
-_ZERO = 1e-3
+#: Share of the head where a phase may be exactly 0 in a row: few levels make it 0 by chance. A
+#: magnitude that is 0 where other echoes are bright is none that was measured.
+_ZERO_PHASE = 1e-3
 
 
 def find_gaps(phase_rad: FloatArray, magnitude: FloatArray, head: BoolArray) -> tuple[str, ...]:
@@ -30,7 +31,8 @@ def find_gaps(phase_rad: FloatArray, magnitude: FloatArray, head: BoolArray) -> 
     """
     volumes = [*magnitude, *phase_rad]
     found = {
-        "signal_missing": any(_zeros(volume, head) > _ZERO * head.sum() for volume in volumes),
+        "signal_missing": any(_zeros(echo, head) > 0 for echo in magnitude)
+        or any(_zeros(echo, head) > _ZERO_PHASE * head.sum() for echo in phase_rad),
         "slice_missing": any(_empty_slices(volume) for volume in volumes),
         "slice_repeated": any(_repeated_slices(volume) for volume in volumes),
     }

@@ -41,6 +41,9 @@ class ScanMaps:
         Relaxation maps (1/s, s, arbitrary); None where there are too few echoes.
     field_sd_ppm, chi_sd
         Standard deviations of total field and susceptibility (ppm), where they were computed.
+    iterates, lambdas
+        Susceptibility after each iteration of an unrolled network (ppm, not referenced), shape
+        ``(iteration, x, y, z)``, and the weights of its denoisers' proposals against the data.
     labels
         FreeSurfer's numbers, 0 is background; None: not segmented.
     """
@@ -63,6 +66,8 @@ class ScanMaps:
     s0: Volume | None = None
     field_sd_ppm: Volume | None = None
     chi_sd: Volume | None = None
+    iterates: Volume | None = None
+    lambdas: Sequence[float] = ()
     labels: Volume | None = None
 
     @cached_property

@@ -250,6 +250,17 @@ def _classical(scan: ScanMaps, view: View, slices: Slices) -> Figure:
     return draw_page(view, *shown)[0]
 
 
+def _iterates(scan: ScanMaps, view: View, slices: Slices) -> Figure:
+    assert scan.iterates is not None
+    panels = []
+    for number, (chi, weight) in enumerate(zip(scan.iterates, scan.lambdas, strict=True), start=1):
+        inside = masked(chi, scan.eroded_mask)
+        centred = inside - np.nanmean(inside) if scan.eroded.any() else inside
+        title = f"After iteration {number} (λ = {weight:.2g})"
+        panels.append(Panel(title, few_slices(centred, slices), _CHI_SCALE))
+    return draw_page(view, *panels)[0]
+
+
 def _histogram(scan: ScanMaps, _: View, __: Slices) -> Figure:
     values = masked(scan.chi_ppm, scan.eroded_mask)
     values = values[np.isfinite(values)]
@@ -350,6 +361,13 @@ FIGURES = (
         "desc-classical_Chimap.webp", "Inversion", "Against a classical inversion", _classical,
         "Thresholded k-space division has no learned prior, but streaks. What only one of the two "
         "shows deserves a second look. Both have a mean of zero here.",
+    ),
+    ScanFigure(
+        "desc-iterates_Chimap.webp", "Inversion", "Iterations of the network", _iterates,
+        "Each iteration denoises the map and then fits it to the field; the larger λ, the more the "
+        "network's own picture counts. Later maps should be cleaner, not different: a structure "
+        "that only the last one shows is not in the data. All have a mean of zero here.",
+        needs=("iterates",),
     ),
     ScanFigure(
         "desc-histogram_Chimap.svg", "Inversion", "Histogram of the susceptibility", _histogram,

@@ -134,6 +134,9 @@ SYNTHSEG_LABELS: tuple[int, ...] = tuple(
 SYNTHSEG1_LABELS: tuple[int, ...] = tuple(label for label in SYNTHSEG_LABELS if label != 24)
 PARC_LABELS: tuple[int, ...] = (0, *(label for label in REGIONS if label > 1000))
 
+#: Thalamus, caudate, putamen and pallidum, left and right.
+DEEP_NUCLEI = (10, 11, 12, 13, 49, 50, 51, 52)
+
 #: Cerebral cortex, which the parcellation divides.
 CORTEX: tuple[int, int] = (3, 42)
 

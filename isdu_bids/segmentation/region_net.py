@@ -17,6 +17,7 @@ from torch import nn
 
 from isdu_bids.errors import DataError
 from isdu_bids.networks.archive import read_network, write_network
+from isdu_bids.segmentation.labels import DEEP_NUCLEI
 
 DEFAULT_FEATURES = (16, 32, 64, 96, 96)
 
@@ -67,8 +68,6 @@ class RegionNet(nn.Module):
         return logits
 
 
-#: Thalamus, caudate, putamen and pallidum, left and right.
-LANDMARKS = (10, 11, 12, 13, 49, 50, 51, 52)
 #: A brain and its rim, in voxels of 1 mm; multiples of what the network needs.
 WINDOW = (160, 224, 160)
 #: From the middle of the deep nuclei to that of the brain.
@@ -95,7 +94,7 @@ def surroundings(network: RegionNet, image: torch.Tensor) -> tuple[slice, slice,
     """
     folded = network.folded_logits(image)[0]  # unfolded, they would fill the memory twice
     best = folded.view(8, -1, *folded.shape[1:]).argmax(1)
-    wanted = [network.labels.index(label) for label in LANDMARKS]
+    wanted = [network.labels.index(label) for label in DEEP_NUCLEI]
     found = torch.isin(best, torch.tensor(wanted, device=best.device)).nonzero()[:, 1:]
     if len(found) == 0:
         x, y, z = (slice(0, n) for n in image.shape[2:])

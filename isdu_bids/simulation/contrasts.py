@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import cos, exp, radians, sin
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 
-from isdu_bids.segmentation.labels import REGIONS, SYNTHSEG_LABELS
+from isdu_bids.physics.padding import mask_box
+from isdu_bids.segmentation.labels import DEEP_NUCLEI, REGIONS, SYNTHSEG_LABELS
 from isdu_bids.simulation.random_fields import happens, smooth_noise, uniform
 from isdu_bids.simulation.sampling import nearest_labels
 from isdu_bids.simulation.susceptibility import brain_mask
@@ -28,6 +30,9 @@ from isdu_bids.simulation.tissues import (
 
 _LOOKUP_SIZE = 1024
 _FLUID = 24
+
+#: Least distance by which the middle of a training volume may be off, along every axis.
+PLAY_MM = 8
 
 #: Labels of training maps that are part of a region (lesions, parts of ventricles).
 MERGED_LABELS: Mapping[int, int] = {
@@ -50,6 +55,8 @@ class ContrastSettings:
     ----------
     size
         Of the training volume, in voxels of 1 mm; multiples of 32.
+    around
+        What lies in its middle, give or take `PLAY_MM` or what sticks out of it.
     max_rotation_deg, max_scale, max_shear, max_warp_mm
         Of the anatomy.
     gradient_echo_fraction
@@ -65,6 +72,7 @@ class ContrastSettings:
     """
 
     size: tuple[int, int, int] = (96, 128, 96)
+    around: Literal["brain", "deep_nuclei"] = "brain"
     max_rotation_deg: float = 20.0
     max_scale: float = 0.15
     max_shear: float = 0.03
@@ -140,9 +148,8 @@ def _deformed_labels(
 ) -> torch.Tensor:
     """Labels on a turned, scaled, sheared, warped and perhaps mirrored grid near the brain."""
     device = generator.device
-    inside = (brain_mask(head) & (head != _FLUID)).nonzero().float()  # fluid: down the spine too
-    low, high = inside.amin(0), inside.amax(0)
-    play = (high - low - torch.tensor(settings.size, device=device)).clamp(min=8) / 2
+    low, high = _extent(head, settings.around)
+    play = (high - low - torch.tensor(settings.size, device=device)).clamp(min=2 * PLAY_MM) / 2
     shift = (2 * torch.rand(3, generator=generator, device=device) - 1) * play
     axes = [torch.arange(n, device=device) - (n - 1) / 2 for n in settings.size]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1) + shift
@@ -154,6 +161,22 @@ def _deformed_labels(
     points = points @ _random_affine(generator, settings).T + (low + high) / 2
     labels = nearest_labels(head, points)
     return _mirrored(labels) if mirrored else labels
+
+
+def _extent(
+    head: torch.Tensor, around: Literal["brain", "deep_nuclei"]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """First and last voxel, along every axis, of what is to be seen."""
+    if around == "brain":
+        wanted = brain_mask(head) & (head != _FLUID)  # fluid: down the spine too
+    else:
+        table = torch.zeros(_LOOKUP_SIZE, dtype=torch.bool, device=head.device)
+        table[list(DEEP_NUCLEI)] = True
+        wanted = table[head.long()]  # several times faster than isin
+    box = mask_box(wanted)
+    ends = [[part.start for part in box], [part.stop - 1 for part in box]]
+    low, high = torch.tensor(ends, dtype=torch.float32, device=head.device)
+    return low, high
 
 
 def _random_affine(generator: torch.Generator, settings: ContrastSettings) -> torch.Tensor:

@@ -5,13 +5,12 @@ import pytest
 import torch
 from faults import fault
 from properties import ball, relative_difference
-from test_unrolled import small_network
+from test_unrolled import small_network, susceptibility
 
 from isdu_bids.errors import DataError, UsageError
 from isdu_bids.networks import inference
 from isdu_bids.networks.grids import isotropic_grid
 from isdu_bids.networks.inference import auto_grid
-from isdu_bids.networks.registry import ISDU
 from isdu_bids.networks.weights import Weights
 from isdu_bids.physics.device import cpu_has_bfloat16, run_on
 from isdu_bids.physics.dipole import dipole_kernel
@@ -34,7 +33,7 @@ def test_whole_volume_is_the_plain_forward_pass(changes):
     """Float32 rounding only: what published checkpoints computed, edges included."""
     net = weights(**({"depth": None} if "denoiser" in changes else {}), **changes)
     field, mask = scene()
-    chi = ISDU(field, mask, weights=net, crop=False, **AXIAL)
+    chi = susceptibility(field, mask, weights=net, crop=False, **AXIAL)
     kernel = dipole_kernel(field.shape, dc_value=net.network.architecture.dc_value, **AXIAL)
     with torch.inference_mode():
         plain = net.network(field[None, None], mask[None, None].float(), kernel)[0, 0]
@@ -47,15 +46,15 @@ def test_cropped_and_padded_volumes_agree():
     field, mask = scene()
     wide_field, wide_mask = torch.zeros(50, 47, 61), torch.zeros(50, 47, 61, dtype=torch.bool)
     wide_field[9:31, 20:40, 30:54], wide_mask[9:31, 20:40, 30:54] = field, mask
-    chi = ISDU(field, mask, weights=net, **AXIAL)
-    wide = ISDU(wide_field, wide_mask, weights=net, **AXIAL)
+    chi = susceptibility(field, mask, weights=net, **AXIAL)
+    wide = susceptibility(wide_field, wide_mask, weights=net, **AXIAL)
     assert torch.allclose(wide[9:31, 20:40, 30:54], chi, atol=1e-7)
 
 
 def test_unets_run_on_any_size():
     net = weights(denoiser="unet-mini", depth=None, features=4)
     field, mask = scene((21, 19, 23))
-    chi = ISDU(field, mask, weights=net, **AXIAL)
+    chi = susceptibility(field, mask, weights=net, **AXIAL)
     assert torch.isfinite(chi).all()
     assert chi[mask].std() > 0
 
@@ -76,12 +75,12 @@ def test_noise_aware_networks_see_the_same_noise_in_boxes_and_in_whole_volumes()
         volumes = (field[None, None], mask[None, None].float(), kernel)
         plain = net.network(*volumes, torch.full_like(field, sd)[None, None])[0, 0]
     told = {"weights": net, "field_sd_ppm": sd, "model_error_ppm": 0.0}
-    whole = ISDU(field, mask, crop=False, **told, **AXIAL)
+    whole = susceptibility(field, mask, crop=False, **told, **AXIAL)
     assert torch.allclose(whole, plain, atol=1e-7)
     wide_field, wide_mask = torch.zeros(50, 47, 61), torch.zeros(50, 47, 61, dtype=torch.bool)
     wide_field[9:31, 20:40, 30:54], wide_mask[9:31, 20:40, 30:54] = field, mask
-    chi = ISDU(field, mask, **told, **AXIAL)
-    wide = ISDU(wide_field, wide_mask, **told, **AXIAL)
+    chi = susceptibility(field, mask, **told, **AXIAL)
+    wide = susceptibility(wide_field, wide_mask, **told, **AXIAL)
     assert torch.allclose(wide[9:31, 20:40, 30:54], chi, atol=1e-7)
 
 
@@ -89,12 +88,14 @@ def test_noise_matters_to_networks_that_see_it():
     field, mask = scene()
     loaded = weights(**NOISE_AWARE)
     quiet, loud = (
-        ISDU(field, mask, weights=loaded, field_sd_ppm=sd, model_error_ppm=0.0, **AXIAL)
+        susceptibility(field, mask, weights=loaded, field_sd_ppm=sd, model_error_ppm=0.0, **AXIAL)
         for sd in (0.001, 0.01)
     )
     assert relative_difference(quiet, loud) > 0.05
     sd_map = torch.full_like(field, 0.001)
-    as_map = ISDU(field, mask, weights=loaded, field_sd_ppm=sd_map, model_error_ppm=0.0, **AXIAL)
+    as_map = susceptibility(
+        field, mask, weights=loaded, field_sd_ppm=sd_map, model_error_ppm=0.0, **AXIAL
+    )
     assert torch.equal(quiet, as_map)
 
 
@@ -103,8 +104,8 @@ def test_half_precision_is_close():
     """Three digits of bfloat16 leave a few per cent in a random network, far less in trained ones
     (benchmarks/inference.py)."""
     field, mask = scene()
-    single = ISDU(field, mask, weights=weights(), **AXIAL)
-    half = ISDU(field, mask, weights=weights(), precision="half", **AXIAL)
+    single = susceptibility(field, mask, weights=weights(), **AXIAL)
+    half = susceptibility(field, mask, weights=weights(), precision="half", **AXIAL)
     assert 0 < relative_difference(half[mask], single[mask]) < 0.03
 
 
@@ -113,7 +114,7 @@ def test_half_precision_falls_back_to_single(monkeypatch):
     monkeypatch.setattr(inference, "cpu_has_bfloat16", lambda: False)
     field, mask = scene()
     half, device = run_on(
-        "cpu", lambda _: ISDU(field, mask, weights=weights(), precision="half", **AXIAL)
+        "cpu", lambda _: susceptibility(field, mask, weights=weights(), precision="half", **AXIAL)
     )
     assert torch.isfinite(half).all()
     assert "single precision" in device
@@ -123,21 +124,21 @@ def test_a_field_with_nan_is_refused():
     field, mask = scene()
     field[11, 10, 12] = np.nan
     with pytest.raises(DataError, match="1 voxels inside the mask"):
-        ISDU(field, mask, weights=weights(), **AXIAL)
+        susceptibility(field, mask, weights=weights(), **AXIAL)
 
 
 def test_nan_outside_the_mask_is_nobodys_business():
     field, mask = scene()
     dirty = torch.where(mask, field, torch.nan)
-    clean = ISDU(field, mask, weights=weights(), **AXIAL)
-    assert torch.equal(ISDU(dirty, mask, weights=weights(), **AXIAL), clean)
+    clean = susceptibility(field, mask, weights=weights(), **AXIAL)
+    assert torch.equal(susceptibility(dirty, mask, weights=weights(), **AXIAL), clean)
 
 
 @pytest.mark.parametrize("option", [{"grid": "scanner"}, {"precision": "double"}])
 def test_unknown_options_are_named(option):
     field, mask = scene()
     with pytest.raises(UsageError, match="is unknown; known are"):
-        ISDU(field, mask, weights=weights(), **AXIAL, **option)
+        susceptibility(field, mask, weights=weights(), **AXIAL, **option)
 
 
 @pytest.mark.parametrize(
@@ -159,13 +160,13 @@ def test_default_grid(size, direction, expected):
 @pytest.mark.parametrize("axis", [0, 1])
 def test_sagittal_and_coronal_volumes_are_axial_ones_with_other_axes(axis):
     field, mask = scene()
-    axial = ISDU(
+    axial = susceptibility(
         field, mask, weights=weights(), voxel_size_mm=(1, 1, 2), b0_direction=(0, 0.1, 0.9)
     )
     size, direction = [1, 1, 2], [0, 0.1, 0.9]
     for triple in (size, direction):
         triple[axis], triple[2] = triple[2], triple[axis]
-    turned = ISDU(
+    turned = susceptibility(
         field.transpose(axis, 2),
         mask.transpose(axis, 2),
         weights=weights(),
@@ -210,8 +211,8 @@ def test_other_grids_carry_geometry_through():
     axis = torch.linspace(-1, 1, 30)
     field = mask * 0.01 * (axis[:, None, None] * axis[None, :, None] + axis.square()).float()
     geometry = {"voxel_size_mm": (1.0, 1.0, 1.3), "b0_direction": (0.0, 0.6, 0.8)}
-    native = ISDU(field, mask, weights=net, grid="native", **geometry)
-    resampled = ISDU(field, mask, weights=net, grid="resampled", **geometry)
+    native = susceptibility(field, mask, weights=net, grid="native", **geometry)
+    resampled = susceptibility(field, mask, weights=net, grid="resampled", **geometry)
     assert np.corrcoef(native[mask], resampled[mask])[0, 1] > 0.95
     assert torch.all(resampled[~mask] == 0)
 
@@ -221,13 +222,15 @@ def test_other_grids_carry_geometry_through():
 def test_gpu_equals_cpu(changes):
     """Float32 without TF32 on both: rounding of another order of additions."""
     field, mask = scene()
-    on_cpu = ISDU(field, mask, weights=weights(**changes), **AXIAL)
-    on_gpu = ISDU(field.cuda(), mask.cuda(), weights=weights(**changes), **AXIAL).cpu()
+    on_cpu = susceptibility(field, mask, weights=weights(**changes), **AXIAL)
+    on_gpu = susceptibility(field.cuda(), mask.cuda(), weights=weights(**changes), **AXIAL).cpu()
     assert relative_difference(on_gpu, on_cpu) <= 1e-4
 
 
 @pytest.mark.gpu
 def test_gpu_results_repeat_bit_for_bit():
     field, mask = scene()
-    results = [ISDU(field.cuda(), mask.cuda(), weights=weights(), **AXIAL) for _ in range(2)]
+    results = [
+        susceptibility(field.cuda(), mask.cuda(), weights=weights(), **AXIAL) for _ in range(2)
+    ]
     assert torch.equal(*results)

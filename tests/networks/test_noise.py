@@ -6,6 +6,7 @@ import pytest
 import torch
 from properties import ball, relative_difference
 from test_inference import AXIAL, NOISE_AWARE, scene, weights
+from test_unrolled import susceptibility
 
 from isdu_bids.networks.noise import model_error_ppm, total_sd_ppm
 from isdu_bids.networks.registry import ISDU
@@ -27,10 +28,10 @@ def test_a_network_asks_the_cone_unless_it_is_told(generator):
     field, mask = scene(radius=9.0)
     net = weights(**NOISE_AWARE)
     error = model_error_ppm(field, mask, **AXIAL)
-    by_itself = ISDU(field, mask, weights=net, **AXIAL)
-    told = ISDU(field, mask, weights=net, model_error_ppm=error, **AXIAL)
+    by_itself = susceptibility(field, mask, weights=net, **AXIAL)
+    told = susceptibility(field, mask, weights=net, model_error_ppm=error, **AXIAL)
     assert torch.equal(by_itself, told)
-    exact = ISDU(field, mask, weights=net, model_error_ppm=0.0, **AXIAL)
+    exact = susceptibility(field, mask, weights=net, model_error_ppm=0.0, **AXIAL)
     assert relative_difference(exact, told) > 0.05
     ready = ISDU.prepared({"weights": net}, {"field_ppm": field, "mask": mask, **AXIAL})
     assert ready.parameters["model_error_ppm"] == pytest.approx(error)

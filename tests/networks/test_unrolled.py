@@ -2,19 +2,24 @@ from __future__ import annotations
 
 import pytest
 import torch
-from properties import ball, with_statistics
+from properties import ball, relative_difference, with_statistics
 
 from isdu_bids.networks.registry import ISDU
 from isdu_bids.networks.unrolled import Architecture, ISDUQSMNet
 from isdu_bids.networks.weights import Weights
 from isdu_bids.physics.dipole import convolve, dipole_kernel
 
+GEOMETRY = {"voxel_size_mm": (1, 1, 1), "b0_direction": (0, 0, 1)}
 SMALL = Architecture(iterations=2, depth=4, features=4)
 
 
 def small_network(**changes) -> ISDUQSMNet:
     torch.manual_seed(0)
     return with_statistics(ISDUQSMNet(Architecture(**{**SMALL.as_dict(), **changes})))
+
+
+def susceptibility(*volumes, **parameters) -> torch.Tensor:
+    return ISDU(*volumes, **parameters).chi_ppm
 
 
 def test_unshared_has_one_denoiser_and_lambda_per_iteration():
@@ -90,7 +95,7 @@ def test_inference_keeps_shape_and_mask(shape, generator):
     weights = Weights("small", small_network(), "", "")
     mask = ball(shape, 7)
     field = torch.randn(shape, generator=generator) * 0.01
-    chi = ISDU(field, mask, voxel_size_mm=(1, 1, 1), b0_direction=(0, 0, 1), weights=weights)
+    chi = susceptibility(field, mask, **GEOMETRY, weights=weights)
     assert chi.shape == field.shape
     assert torch.all(chi[~mask] == 0)
     assert chi[mask].std() > 0
@@ -101,22 +106,37 @@ def test_field_outside_the_mask_has_no_influence(generator):
     mask = ball((20, 20, 20), 6)
     field = torch.randn((20, 20, 20), generator=generator) * 0.01
     dirty = torch.where(mask, field, 100.0)
-    geometry = {"voxel_size_mm": (1, 1, 1), "b0_direction": (0, 0, 1), "weights": weights}
-    assert torch.equal(ISDU(field, mask, **geometry), ISDU(dirty, mask, **geometry))
+    clean = susceptibility(field, mask, **GEOMETRY, weights=weights)
+    assert torch.equal(clean, susceptibility(dirty, mask, **GEOMETRY, weights=weights))
+
+
+def test_inference_tells_every_iteration(generator):
+    """A network of the first iteration alone ends where the whole one passes."""
+    network = small_network()
+    mask = ball((20, 20, 20), 6)
+    field = torch.randn((20, 20, 20), generator=generator) * 0.01
+    found = ISDU(field, mask, **GEOMETRY, weights=Weights("small", network, "", ""))
+    assert torch.equal(found.chi_ppm, found.iterates[-1])
+    assert found.lambdas == pytest.approx(network.lambdas.tolist())
+    one = small_network(iterations=1)
+    one.denoisers[0].load_state_dict(network.denoisers[0].state_dict())
+    first = susceptibility(field, mask, **GEOMETRY, weights=Weights("small", one, "", ""))
+    assert torch.allclose(found.iterates[0], first, atol=1e-7)
+    assert relative_difference(found.chi_ppm, first) > 0.01
 
 
 def test_moving_the_head_in_its_volume_changes_nothing(generator):
     weights = Weights("small", small_network(), "", "")
     mask = ball((20, 20, 20), 5)
     field = torch.randn((20, 20, 20), generator=generator) * 0.01 * mask
-    geometry = {"voxel_size_mm": (1, 1, 1), "b0_direction": (0, 0, 1), "weights": weights}
+    geometry = {**GEOMETRY, "weights": weights}
     big_field, big_mask = torch.zeros(60, 60, 60), torch.zeros(60, 60, 60, dtype=torch.bool)
     big_field[30:50, 22:42, 25:45], big_mask[30:50, 22:42, 25:45] = field, mask
-    moved = ISDU(big_field, big_mask, **geometry)[30:50, 22:42, 25:45]
+    moved = susceptibility(big_field, big_mask, **geometry)[30:50, 22:42, 25:45]
     assert moved.shape == mask.shape
     centred = torch.zeros(60, 60, 60)
     centred[20:40, 20:40, 20:40] = field
     centred_mask = centred.new_zeros(60, 60, 60, dtype=torch.bool)
     centred_mask[20:40, 20:40, 20:40] = mask
-    reference = ISDU(centred, centred_mask, **geometry)[20:40, 20:40, 20:40]
+    reference = susceptibility(centred, centred_mask, **geometry)[20:40, 20:40, 20:40]
     assert torch.allclose(moved, reference, atol=1e-6)

@@ -34,6 +34,13 @@ def test_zeros_in_one_echo_are_told(scan, part, echo):
     assert gaps(**volumes) == ("signal_missing",)
 
 
+@fault("a few voxels of one echo's magnitude are 0", "flagged", 0)
+def test_few_zeros_in_one_magnitude_are_told(scan):
+    magnitude = scan.magnitude.copy()
+    magnitude[1, 17:20, 20, 17] = 0
+    assert gaps(scan.phase_rad, magnitude) == ("signal_missing",)
+
+
 @fault("slice empty", "flagged as an error", 0)
 @pytest.mark.parametrize("axis", [1, 2, 3])
 def test_an_empty_slice_is_told(scan, axis):

@@ -166,7 +166,14 @@ def test_the_chi_window_is_fixed(head, only, tmp_path):
 
 def test_maps_that_few_scans_have_are_drawn(head, labelled, tmp_path):
     volume = np.abs(head.chi_ppm)
-    whole = replace(labelled, r2star=volume * 1e3, chi_sd=volume, field_sd_ppm=volume / 3)
+    whole = replace(
+        labelled,
+        r2star=volume * 1e3,
+        chi_sd=volume,
+        field_sd_ppm=volume / 3,
+        iterates=np.stack([volume, volume]),
+        lambdas=(0.01, 0.02),
+    )
     drawn = {path.name for path in draw_figures(whole, tmp_path, "sub-01")}
     assert drawn == {f"sub-01_{figure.name}" for figure in FIGURES}
 

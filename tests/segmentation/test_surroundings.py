@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from isdu_bids.images import load_labels
-from isdu_bids.segmentation.labels import SYNTHSEG_LABELS
+from isdu_bids.segmentation.labels import DEEP_NUCLEI, SYNTHSEG_LABELS
 from isdu_bids.segmentation.region_net import (
-    LANDMARKS,
     TO_CENTRE,
     WINDOW,
     RegionNet,
@@ -70,7 +69,7 @@ def test_brains_fit_the_box(number):
     if not file.exists():
         pytest.skip("ISDU_BIDS_TEST_DATA has no label maps")
     labels = torch.from_numpy(load_labels(file))
-    middle = torch.isin(labels, torch.tensor(LANDMARKS)).nonzero().float().median(0)[0]
+    middle = torch.isin(labels, torch.tensor(DEEP_NUCLEI)).nonzero().float().median(0)[0]
     brain = (brain_mask(labels) & (labels != 24)).nonzero()
     centre = middle + torch.tensor(TO_CENTRE)
     room = torch.tensor(WINDOW) / 2

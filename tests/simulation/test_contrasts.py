@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from isdu_bids.segmentation.labels import SYNTHSEG_LABELS, mirrored
+from isdu_bids.physics.padding import mask_box
+from isdu_bids.segmentation.labels import DEEP_NUCLEI, SYNTHSEG_LABELS, mirrored
 from isdu_bids.simulation.contrasts import (
     MERGED_LABELS,
     MIRRORED_LABELS,
+    PLAY_MM,
     ContrastSettings,
     draw_contrast,
     paint_gradient_echo,
@@ -60,6 +62,15 @@ def test_sides_stay_sides_in_mirrored_heads(head):
         assert left < right
         seen.add(frozenset({12, 51} & set(labels.unique().tolist())))
     assert seen == {frozenset({12}), frozenset({51})}
+
+
+def test_deep_nuclei_lie_in_the_middle_if_asked(head):
+    settings = replace(STILL, around="deep_nuclei", size=(40, 40, 40))
+    for seed in range(6):
+        _, labels = draw_contrast(head, seeded(seed), settings)
+        box = mask_box(torch.isin(labels, torch.tensor(DEEP_NUCLEI)))
+        middle = [(part.start + part.stop) / 2 for part in box]
+        assert middle == pytest.approx([20, 20, 20], abs=PLAY_MM + 2)
 
 
 def test_parts_count_as_the_region_that_they_are_part_of(head):
