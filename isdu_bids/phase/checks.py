@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from isdu_bids.geometry import unit_vector
 from isdu_bids.phase.blocks import block_means
+from isdu_bids.phase.ghosts import ghost_fraction
 from isdu_bids.phase.wrapping import BoolArray, FloatArray, wrap
 from isdu_bids.physics.dipole import forward_field
 
@@ -23,6 +24,8 @@ _DIRECTIONS = tuple(way for way in product((-1, 0, 1), repeat=3) if way > (0, 0,
 #: In sound heads no direction correlates better than the true one by more than 0.03; others at 45
 #: degrees do worse by 0.1 to 0.4.
 _BETTER = 0.1
+#: Ghosts that are stronger fill the air with what passes for tissue.
+_GHOST = 0.12
 
 
 def repair_slice_polarity(
@@ -122,7 +125,8 @@ def check_sign(
         return float(np.corrcoef(measured, _without_shim(expected, inside))[0, 1])
 
     correlation = correlation_along(b0_direction)
-    if not np.isfinite(correlation) or abs(correlation) < 0.25:
+    has_ghost = ghost_fraction(magnitude, mask) > _GHOST
+    if not np.isfinite(correlation) or abs(correlation) < 0.25 or has_ghost:
         return SignCheck("unclear", correlation if np.isfinite(correlation) else 0.0)
     if correlation < 0:
         return SignCheck("reversed", correlation)

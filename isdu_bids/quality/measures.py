@@ -11,8 +11,10 @@ from math import isnan
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from isdu_bids.geometry import obliquity_deg
+from isdu_bids.phase.ghosts import ghost_fraction
 from isdu_bids.quality.flags import Flag, Severity, worst_first
 from isdu_bids.quality.maps import ScanMaps, mean, percentile, sd
 from isdu_bids.quality.residual import dipole_residual_percent
@@ -75,6 +77,11 @@ def _field_noise_fraction(scan: ScanMaps) -> float:
     if scan.field_sd_ppm is None:
         return float("nan")
     return percentile(scan.field_sd_ppm[scan.eroded], 50) / sd(scan.local_field_ppm[scan.eroded])
+
+
+def _largest_hole_ml(scan: ScanMaps) -> float:
+    holes, count = ndimage.label(ndimage.binary_fill_holes(scan.eroded) & ~scan.eroded)
+    return float(np.bincount(holes.ravel())[1:].max()) * scan.voxel_ml if count else 0.0
 
 
 def _dark_fraction(scan: ScanMaps) -> float:
@@ -201,6 +208,18 @@ MEASURES = (
     Measure("dark_fraction", _dark_fraction, (
         Check("air_in_mask", "warning", lambda v: v > 0.05,
               "{:.0%} of the brain mask has next to no signal: air or bone"),
+    )),
+    # Sound scans leave holes of up to 0.15 ml; a sphere of 0.5 ml is 1 cm wide.
+    Measure("largest_hole_ml", _largest_hole_ml, (
+        Check("hole_in_map", "warning", lambda v: v > 0.5,
+              "{:.1f} ml inside the brain have no value, as their phase cannot be trusted: a bleed "
+              "or a calcification, air, or a fault of the scan; regions around are cut"),
+    )),
+    # Sound scans give less than 0.01.
+    Measure("ghost_fraction", lambda scan: ghost_fraction(scan.magnitude[0], scan.brain), (
+        Check("ghost", "warning", lambda v: v > 0.05,
+              "a copy of the brain with {:.0%} of its signal lies half a field of view away: "
+              "motion or a fault of the scanner; its phase is mixed into the map"),
     )),
     # Phase noise is 1/SNR rad; at 10 a first echo of 5 ms is off by 6 Hz, as large as tissue.
     Measure("snr_echo1", lambda scan: snr(scan.magnitude[0], scan.eroded), (

@@ -31,12 +31,19 @@ class RegionNet(nn.Module):
         FreeSurfer label of each output channel, 0 (background) first.
     features
         Channels per level; the first works on 2 mm voxels, each further one on twice that.
+    inputs
+        1: magnitude; 2: and susceptibility.
     """
 
-    def __init__(self, labels: Sequence[int], features: Sequence[int] = DEFAULT_FEATURES) -> None:
+    def __init__(
+        self,
+        labels: Sequence[int],
+        features: Sequence[int] = DEFAULT_FEATURES,
+        inputs: int = 1,
+    ) -> None:
         super().__init__()
-        self.labels, self.features = tuple(labels), tuple(features)
-        ins = [8, *self.features]
+        self.labels, self.features, self.inputs = tuple(labels), tuple(features), inputs
+        ins = [8 * inputs, *self.features]
         self.down = nn.ModuleList(_block(a, b) for a, b in zip(ins, self.features, strict=False))
         pairs = list(zip(self.features, self.features[1:], strict=False))
         self.up = nn.ModuleList(_block(fine + coarse, fine) for fine, coarse in reversed(pairs))
@@ -48,9 +55,10 @@ class RegionNet(nn.Module):
         return int(2 ** len(self.features))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits ``(batch, label, x, y, z)`` of an image ``(batch, 1, x, y, z)``.
+        """Logits ``(batch, label, x, y, z)`` of an image ``(batch, input, x, y, z)``.
 
-        RAS axes, 1 mm voxels, intensities from 0 to 1; sizes are multiples of `multiple`.
+        RAS axes, 1 mm voxels, intensities from 0 to 1, susceptibility in units of 0.1 ppm; sizes
+        are multiples of `multiple`.
         """
         return unfold(self.folded_logits(image))
 
@@ -139,6 +147,7 @@ def save_region_net(path: Path, network: RegionNet, description: str) -> None:
         "family": "region_net",
         "labels": json.dumps(network.labels),
         "features": json.dumps(network.features),
+        "inputs": json.dumps(network.inputs),
         "description": description,
     }
     write_network(path, network, metadata, half=True)
@@ -154,7 +163,8 @@ def load_region_net(path: Path) -> RegionNet:
     """
     try:
         tensors, metadata = read_network(path)
-        network = RegionNet(json.loads(metadata["labels"]), json.loads(metadata["features"]))
+        kind = {name: json.loads(metadata[name]) for name in ("labels", "features")}
+        network = RegionNet(**kind, inputs=json.loads(metadata.get("inputs", "1")))
         network.load_state_dict(tensors)
     except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
         raise DataError(

@@ -17,9 +17,10 @@ import torch.nn.functional as F
 
 from isdu_bids.physics.padding import mask_box
 from isdu_bids.segmentation.labels import DEEP_NUCLEI, REGIONS, SYNTHSEG_LABELS
+from isdu_bids.simulation.inverted import as_inverted
 from isdu_bids.simulation.random_fields import happens, smooth_noise, uniform
-from isdu_bids.simulation.sampling import nearest_labels
-from isdu_bids.simulation.susceptibility import brain_mask
+from isdu_bids.simulation.sampling import blurred, nearest_labels
+from isdu_bids.simulation.susceptibility import brain_mask, draw_susceptibility
 from isdu_bids.simulation.tissues import (
     BRAIN,
     GREY_MATTER_SIGNAL,
@@ -30,6 +31,9 @@ from isdu_bids.simulation.tissues import (
 
 _LOOKUP_SIZE = 1024
 _FLUID = 24
+
+#: Unit of susceptibility as networks see it.
+CHI_UNIT_PPM = 0.1
 
 #: Least distance by which the middle of a training volume may be off, along every axis.
 PLAY_MM = 8
@@ -55,6 +59,8 @@ class ContrastSettings:
     ----------
     size
         Of the training volume, in voxels of 1 mm; multiples of 32.
+    susceptibility
+        Whether a susceptibility map is painted too, as a second channel.
     around
         What lies in its middle, give or take `PLAY_MM` or what sticks out of it.
     max_rotation_deg, max_scale, max_shear, max_warp_mm
@@ -72,6 +78,7 @@ class ContrastSettings:
     """
 
     size: tuple[int, int, int] = (96, 128, 96)
+    susceptibility: bool = False
     around: Literal["brain", "deep_nuclei"] = "brain"
     max_rotation_deg: float = 20.0
     max_scale: float = 0.15
@@ -104,7 +111,8 @@ def draw_contrast(
     Returns
     -------
     image, labels
-        Intensities from 0 to 1, float32, and the FreeSurfer label of every voxel; ``(x, y, z)``.
+        Intensities from 0 to 1 and, if asked for, susceptibility in units of `CHI_UNIT_PPM`;
+        float32, ``(channel, x, y, z)``. FreeSurfer label of every voxel, ``(x, y, z)``.
     """
     labels = _deformed_labels(head_labels, generator, settings)
     if happens(settings.gradient_echo_fraction, generator):
@@ -115,7 +123,8 @@ def draw_contrast(
     bias = smooth_noise(labels.shape, (1.0, 1.0, 1.0), uniform(40, 100, generator), generator)
     image = image * torch.exp(uniform(0, 0.5, generator) * bias)
     image = _visible_part(image, labels, generator, settings)
-    image = _coarse(image, generator, settings)
+    width_mm, size = _resolution(labels.shape, generator, settings)
+    image = _coarse(image, width_mm, size)
     image = image / image.amax().clamp(min=1e-6)
     spread = uniform(0, settings.max_noise, generator)
     noise = spread * torch.randn((2, *image.shape), generator=generator, device=image.device)
@@ -123,7 +132,11 @@ def draw_contrast(
     image = rescale(image) ** float(
         torch.exp(0.3 * torch.randn((), generator=generator, device=image.device))
     )
-    return image, regions_of(labels)
+    if not settings.susceptibility:
+        return image[None], regions_of(labels)
+    chi = draw_susceptibility(labels, (1.0, 1.0, 1.0), generator)
+    chi = _coarse(as_inverted(chi, brain_mask(labels), generator), width_mm, size)
+    return torch.stack([image, chi / CHI_UNIT_PPM]), regions_of(labels)
 
 
 def rescale(image: torch.Tensor) -> torch.Tensor:
@@ -253,7 +266,7 @@ def paint_gradient_echo(
     spread = mean * uniform(0.01, 0.12, generator)
     image = _paint(labels, mean, spread, generator)
     if happens(0.6, generator):
-        near_air = _blurred((labels == 0).float(), uniform(3, 7, generator))
+        near_air = blurred((labels == 0).float(), uniform(3, 7, generator))
         # outer air ends at the skin: what reaches the brain comes from the sinuses
         image = image * torch.exp(-uniform(0, 300, generator) * echo_time_s * near_air)
     return image
@@ -292,32 +305,21 @@ def _visible_part(
     return image
 
 
-def _coarse(
-    image: torch.Tensor, generator: torch.Generator, settings: ContrastSettings
-) -> torch.Tensor:
-    """Image as larger voxels show it, interpolated back to 1 mm."""
+def _resolution(
+    shape: Sequence[int], generator: torch.Generator, settings: ContrastSettings
+) -> tuple[list[float], list[int]]:
+    """Blur of the voxels that an image comes from, along every axis, and its size in them."""
     if not happens(settings.coarse_fraction, generator):
-        return _blurred(image, uniform(0, 0.5, generator))
+        return [uniform(0, 0.5, generator)] * 3, [*shape]
     in_plane = uniform(1.0, settings.max_voxel_mm, generator)
     voxel_mm = [in_plane] * 3
     voxel_mm[int(uniform(0, 3, generator))] = uniform(in_plane, settings.max_slice_mm, generator)
-    image = _blurred(image, *(0.35 * (mm - 1) + 0.2 for mm in voxel_mm))
-    size = [max(2, round(n / mm)) for n, mm in zip(image.shape, voxel_mm, strict=True)]
+    size = [max(2, round(n / mm)) for n, mm in zip(shape, voxel_mm, strict=True)]
+    return [0.35 * (mm - 1) + 0.2 for mm in voxel_mm], size
+
+
+def _coarse(image: torch.Tensor, width_mm: Sequence[float], size: Sequence[int]) -> torch.Tensor:
+    """Image as larger voxels show it, interpolated back to 1 mm."""
+    image = blurred(image, *width_mm)
     coarse = F.interpolate(image[None, None], size=size, mode="trilinear")
     return F.interpolate(coarse, size=image.shape, mode="trilinear")[0, 0]
-
-
-def _blurred(image: torch.Tensor, *sigma_voxels: float) -> torch.Tensor:
-    """Gaussian blur, one width or one per axis."""
-    sigmas: Sequence[float] = sigma_voxels * (3 if len(sigma_voxels) == 1 else 1)
-    volume = image[None, None]
-    for axis, sigma in enumerate(sigmas):
-        radius = int(3 * sigma + 0.5)
-        if radius == 0:
-            continue
-        place = torch.arange(-radius, radius + 1, device=image.device)
-        taps = torch.exp(-(place**2) / (2 * sigma**2))
-        shape, padding = [1, 1, 1, 1, 1], [0, 0, 0]
-        shape[2 + axis], padding[axis] = len(taps), radius
-        volume = F.conv3d(volume, (taps / taps.sum()).reshape(shape), padding=padding)
-    return volume[0, 0]

@@ -46,3 +46,19 @@ def partial_volume(volume: torch.Tensor, neighbour: float) -> torch.Tensor:
 def block_mean(volume: torch.Tensor, factor: int) -> torch.Tensor:
     """Mean over cubes of ``factor`` voxels: ``(x, y, z)`` to a grid that much coarser."""
     return F.avg_pool3d(volume[None], factor)[0] if factor > 1 else volume
+
+
+def blurred(image: torch.Tensor, *sigma_voxels: float) -> torch.Tensor:
+    """Gaussian blur, one width or one per axis."""
+    sigmas: Sequence[float] = sigma_voxels * (3 if len(sigma_voxels) == 1 else 1)
+    volume = image[None, None]
+    for axis, sigma in enumerate(sigmas):
+        radius = int(3 * sigma + 0.5)
+        if radius == 0:
+            continue
+        place = torch.arange(-radius, radius + 1, device=image.device)
+        taps = torch.exp(-(place**2) / (2 * sigma**2))
+        shape, padding = [1, 1, 1, 1, 1], [0, 0, 0]
+        shape[2 + axis], padding[axis] = len(taps), radius
+        volume = F.conv3d(volume, (taps / taps.sum()).reshape(shape), padding=padding)
+    return volume[0, 0]

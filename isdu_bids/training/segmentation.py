@@ -27,7 +27,7 @@ from isdu_bids.training.task import Draw, Task, Validation
 
 _VALIDATION_SEED = 54321
 
-#: Images and FreeSurfer labels, both ``(batch, 1, x, y, z)``.
+#: Images ``(batch, input, x, y, z)`` and FreeSurfer labels ``(batch, 1, x, y, z)``.
 Painted = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -74,7 +74,8 @@ class Segmentation(Task[RegionNet, Painted]):
             If another network has other features or labels.
         """
         torch.manual_seed(self.seed)
-        network = RegionNet(SYNTHSEG_LABELS, self.features)
+        inputs = 2 if self.contrast.susceptibility else 1
+        network = RegionNet(SYNTHSEG_LABELS, self.features, inputs)
         if warm_start is not None:
             trained = load_region_net(warm_start)
             if (trained.labels, trained.features) != (network.labels, network.features):
@@ -82,7 +83,7 @@ class Segmentation(Task[RegionNet, Painted]):
                     f"--warm-start {warm_start} has features {list(trained.features)}; "
                     f"set features to these, not {list(network.features)}"
                 )
-            network.load_state_dict(trained.state_dict())
+            network.load_state_dict(trained.state_dict() | with_silent_inputs(network, trained))
         return network
 
     def training_batches(
@@ -139,9 +140,21 @@ class Segmentation(Task[RegionNet, Painted]):
 
 
 def side_by_side(painted: Sequence[Painted]) -> Painted:
-    """Batch of images and labels ``(x, y, z)``."""
+    """Batch of images ``(input, x, y, z)`` and labels ``(x, y, z)``."""
     images, labels = zip(*painted, strict=True)
-    return torch.stack(images)[:, None], torch.stack(labels)[:, None]
+    return torch.stack(images), torch.stack(labels)[:, None]
+
+
+def with_silent_inputs(network: RegionNet, trained: RegionNet) -> dict[str, torch.Tensor]:
+    """First weights of a network that begins as one of fewer inputs: the others have no say."""
+    name = "down.0.0.weight"
+    weight = torch.zeros_like(network.state_dict()[name])
+    channels = range(trained.inputs)
+    for channel in channels:  # `fold` keeps the inputs of a voxel side by side
+        weight[:, channel :: network.inputs] = trained.state_dict()[name][
+            :, channel :: len(channels)
+        ]
+    return {name: weight}
 
 
 def channels(labels: Sequence[int], device: torch.device) -> torch.Tensor:

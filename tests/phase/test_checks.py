@@ -67,6 +67,16 @@ def test_sign_of_noise_is_unclear(head):
     assert check_sign(field, magnitude, empty, SIZE_MM, (0, 0, 1)).verdict == "unclear"
 
 
+@fault("strong ghosts", "flagged; the sign of the phase is left as it is", 0)
+def test_ghosts_do_not_tell_the_sign(head):
+    """What fills the air looks like tissue there."""
+    field, magnitude, brain = head
+    ghosted = magnitude + 0.3 * np.roll(magnitude, magnitude.shape[1] // 2, axis=1)
+    for sign in (1, -1):
+        check = check_sign(sign * field, ghosted, brain, (4, 4, 4), (0, 0, 1))
+        assert check.verdict == "unclear"
+
+
 @fault("affine turned without the image", "flagged as an error", 0)
 @pytest.mark.parametrize("stated", [(0, 1, 1), (1, 0, 1), (-1, 0, 1), (0, -1, 1)])
 def test_the_outline_tells_a_wrong_direction_of_b0(head, stated):

@@ -22,6 +22,8 @@ HEALTHY = {
     "streak_index": 0.8,
     "low_quality_fraction": 0.02,
     "dark_fraction": 0.0,
+    "largest_hole_ml": 0.1,
+    "ghost_fraction": 0.003,
     "snr_echo1": 60.0,
     "field_noise_fraction": 0.2,
 }
@@ -43,6 +45,8 @@ def test_a_good_scan_has_no_flag():
         ("brain_volume_ml", 150.0, "mask_too_small", "warning"),
         ("brain_volume_ml", 3500.0, "mask_too_large", "warning"),
         ("dark_fraction", 0.2, "air_in_mask", "warning"),
+        ("largest_hole_ml", 1.4, "hole_in_map", "warning"),
+        ("ghost_fraction", 0.15, "ghost", "warning"),
         ("low_quality_fraction", 0.5, "poor_phase", "warning"),
         ("snr_echo1", 4.0, "noisy", "warning"),
         ("field_noise_fraction", 0.8, "noisy_field", "warning"),

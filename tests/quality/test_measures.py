@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from faults import fault
 from scipy.ndimage import gaussian_filter
 
 from isdu_bids.physics.dipole import convolve, dipole_kernel, forward_field
@@ -83,6 +84,16 @@ def test_air_in_the_mask_is_dark(scan):
     magnitude = scan["magnitude"].copy()
     magnitude[:, :, :, :18] *= 0.01
     assert measured({**scan, "magnitude": magnitude})["dark_fraction"] == pytest.approx(0.5)
+
+
+@fault("a bleed without signal, so that the map has a hole", "flagged", 0)
+def test_a_hole_inside_the_map_is_measured(scan):
+    assert measured(scan)["largest_hole_ml"] == 0
+    eroded = scan["eroded_mask"].copy()
+    middle = np.argwhere(eroded).mean(axis=0).astype(int)
+    eroded[tuple(slice(m - 2, m + 3) for m in middle)] = 0
+    found = measured({**scan, "eroded_mask": eroded})
+    assert found["largest_hole_ml"] == pytest.approx(125 * np.prod(SIZE) / 1000)
 
 
 def test_noise_is_measured_by_the_spread_of_the_local_field(scan):

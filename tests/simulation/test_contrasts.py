@@ -37,12 +37,25 @@ def test_image_and_labels(head, gradient_echo_fraction):
     settings = replace(SETTINGS, gradient_echo_fraction=gradient_echo_fraction)
     for seed in range(4):
         image, labels = draw_contrast(head, seeded(seed), settings)
-        assert image.shape == labels.shape == settings.size
+        assert image.shape[1:] == labels.shape == settings.size
+        assert len(image) == 1
         assert image.dtype == torch.float32
         assert (float(image.min()), float(image.max())) == (0.0, 1.0)
         assert set(labels.unique().tolist()) <= set(SYNTHSEG_LABELS)
         assert len(labels.unique()) > 10
         assert image.std() > 0.05  # there is something to see
+
+
+def test_susceptibility_is_a_second_channel(head):
+    """It shows the iron of the nuclei, and nothing outside the brain."""
+    settings = replace(SETTINGS, susceptibility=True, around="deep_nuclei", coarse_fraction=0.0)
+    contrasts = []
+    for seed in range(6):
+        (_, chi), labels = draw_contrast(head, seeded(seed), settings)
+        assert chi[labels == 0].abs().max() < 0.3 * chi[labels != 0].abs().max()
+        pallidum, rest = (labels == 13) | (labels == 52), (labels == 2) | (labels == 41)
+        contrasts.append(float(chi[pallidum].mean() - chi[rest].mean()))
+    assert sum(contrasts) / len(contrasts) == pytest.approx(1.2, abs=0.6)  # units of 0.1 ppm
 
 
 def test_the_seed_decides(head):
