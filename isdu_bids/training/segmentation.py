@@ -71,7 +71,7 @@ class Segmentation(Task[RegionNet, Painted]):
         Raises
         ------
         UsageError
-            If another network has other features or labels.
+            If another network has other features or labels, or inputs that this one lacks.
         """
         torch.manual_seed(self.seed)
         inputs = 2 if self.contrast.susceptibility else 1
@@ -82,6 +82,11 @@ class Segmentation(Task[RegionNet, Painted]):
                 raise UsageError(
                     f"--warm-start {warm_start} has features {list(trained.features)}; "
                     f"set features to these, not {list(network.features)}"
+                )
+            if trained.inputs > network.inputs:
+                raise UsageError(
+                    f"--warm-start {warm_start} also takes susceptibility; set susceptibility = "
+                    "true in [contrast]"
                 )
             network.load_state_dict(trained.state_dict() | with_silent_inputs(network, trained))
         return network

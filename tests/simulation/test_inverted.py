@@ -22,7 +22,7 @@ def test_the_map_stays_recognisable_inside_the_brain():
         assert inside.sum() > 0.3 * brain.sum()
         assert 0 <= abs(float(found[inside].mean())) < 0.02
         correlation = np.corrcoef(chi[inside], found[inside])[0, 1]
-        assert correlation > 0.5
+        assert correlation > 0.4
 
 
 def test_it_is_never_the_same_twice():

@@ -69,6 +69,19 @@ def test_warm_start_goes_on_from_the_same_network(head, tmp_path):
         replace(TINY, features=(4, 4)).new_network(first)
 
 
+def test_a_network_with_susceptibility_begins_as_one_without(head, tmp_path):
+    first = train(TINY, [head], [head], tmp_path / "first")
+    both = replace(TINY, contrast=replace(TINY.contrast, susceptibility=True))
+    image = torch.rand(1, 2, 32, 32, 32, generator=torch.Generator().manual_seed(1))
+    started, trained = both.new_network(first).eval(), load_region_net(first)
+    with torch.inference_mode():
+        assert torch.allclose(started(image), trained(image[:, :1]), atol=1e-5)
+    second = train(both, [head], [head], tmp_path / "second", warm_start=first)
+    assert load_region_net(second).inputs == 2
+    with pytest.raises(UsageError, match="susceptibility = true"):
+        TINY.new_network(second)
+
+
 def test_images_of_other_processes_are_painted_alike_again(head, tmp_path):
     generator = torch.Generator().manual_seed(0)
     draws = [replace(TINY, workers=n).training_batches([head], tmp_path, "cpu") for n in (1, 2)]
