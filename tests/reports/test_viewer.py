@@ -4,19 +4,17 @@ import base64
 import gzip
 import json
 import re
-import shutil
 from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
 import pytest
+from browser import chromium, needs_chromium, open_page, problems, wait_until
 from test_subject import summary
 
 from isdu_bids.reports.figures import draw_figures
 from isdu_bids.reports.subject import write_subject_report
 from isdu_bids.reports.viewer import write_viewer
-
-CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
@@ -55,40 +53,15 @@ def test_the_page_links_to_the_viewer(folder):
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@needs_chromium
 def test_both_pages_open_from_disk_without_an_error(folder, tmp_path):
-    selenium = pytest.importorskip("selenium.webdriver")
-    options = selenium.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.page_load_strategy = "none"
-    switches = ["headless", "no-sandbox", "disable-quic", "no-first-run", "window-size=1280,900",
-                "disable-background-networking", "disable-component-update", "disable-sync",
-                "enable-unsafe-swiftshader", "use-angle=swiftshader",
-                f"user-data-dir={tmp_path / 'profile'}",
-                "host-resolver-rules=MAP * ~NOTFOUND"]  # fmt: skip
-    for switch in switches:
-        options.add_argument(f"--{switch}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = selenium.ChromeService(shutil.which("chromedriver"))
-    with selenium.Chrome(options=options, service=service) as browser:
-        browser.command_executor.client_config.timeout = 500  # WebGL without a GPU is slow
-        browser.set_script_timeout(300)
-        browser.get((folder / "sub-01.html").as_uri())
-        selenium_wait(browser, "return document.readyState == 'complete'")
-        broken = "return [...document.images].filter(i => i.loading != 'lazy' && !i.naturalWidth)"
-        assert browser.execute_script(broken) == []
+    with chromium(tmp_path / "profile") as browser:
+        open_page(browser, folder / "sub-01.html")
         browser.find_element("link text", "Open the interactive viewer").click()
-        selenium_wait(browser, "return document.body.dataset.ready == 'yes'")
+        wait_until(browser, "document.body.dataset.ready == 'yes'")
         assert "Susceptibility" in browser.find_element("id", "place").text
         assert distinct_colours(browser) > 30, "no slice is shown"
-        problems = [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
-        assert problems == []
-
-
-def selenium_wait(browser, script, seconds=300):
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(browser, seconds).until(lambda b: b.execute_script(script))
+        assert problems(browser) == []
 
 
 def distinct_colours(browser):
