@@ -115,7 +115,7 @@ def check_sign(
     step = [max(1, round(4 / size)) for size in voxel_size_mm]
     tissue = torch.from_numpy(block_means(head, step))
     size_mm = [size * n for size, n in zip(voxel_size_mm, step, strict=True)]
-    inside = block_means(mask, step) > 0.99
+    inside = block_means(mask & head, step) > 0.99  # a mask may hold air, whose phase is noise
     if inside.sum() < 200:
         return SignCheck("unclear", 0.0)
     measured = _without_shim(block_means(np.where(mask, field_hz, 0), step), inside)

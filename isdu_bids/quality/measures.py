@@ -79,6 +79,17 @@ def _field_noise_fraction(scan: ScanMaps) -> float:
     return percentile(scan.field_sd_ppm[scan.eroded], 50) / sd(scan.local_field_ppm[scan.eroded])
 
 
+def _mask_shift_mm(scan: ScanMaps) -> float:
+    """How far the middle of the brain mask is from that of the head, towards one side."""
+    first = scan.magnitude[0]
+    head = first > 0.5 * percentile(first[scan.brain], 50)
+    if not (scan.brain.any() and head.any()):
+        return float("nan")
+    middles = [np.argwhere(part).mean(axis=0) for part in (scan.brain, head)]
+    towards_right = scan.affine[0, :3]
+    return float(abs(towards_right @ (middles[0] - middles[1])))
+
+
 def _largest_hole_ml(scan: ScanMaps) -> float:
     holes, count = ndimage.label(ndimage.binary_fill_holes(scan.eroded) & ~scan.eroded)
     return float(np.bincount(holes.ravel())[1:].max()) * scan.voxel_ml if count else 0.0
@@ -102,6 +113,12 @@ MEASURES = (
               "scanned"),
         Check("mask_too_large", "warning", lambda v: v > 2000,
               "the brain mask holds {:.0f} ml, more than a brain: it takes in skull, skin or air"),
+    )),
+    # Sound scans give up to 3 mm.
+    Measure("mask_shift_mm", _mask_shift_mm, (
+        Check("mask_one_sided", "warning", lambda v: v > 15,
+              "the middle of the brain mask is {:.0f} mm to the side of the head's: the mask lacks "
+              "part of one hemisphere, and the field of what it lacks is in the map"),
     )),
     # Nothing means anything without a map. Two to three voxels of erosion leave 70 to 85 % of an
     # adult brain.

@@ -67,6 +67,15 @@ def test_sign_of_noise_is_unclear(head):
     assert check_sign(field, magnitude, empty, SIZE_MM, (0, 0, 1)).verdict == "unclear"
 
 
+@fault("a brain mask that holds air", "flagged; the sign of the phase is read in tissue", 0)
+def test_air_in_the_mask_does_not_tell_the_sign(head):
+    field, magnitude, brain = head
+    noise = 100 * np.random.default_rng(0).standard_normal(field.shape).astype(np.float32)
+    air = np.where(magnitude > 0, field, noise)
+    everything = np.ones_like(brain)
+    assert check_sign(air, magnitude, everything, (4, 4, 4), (0, 0, 1)).verdict == "right"
+
+
 @fault("strong ghosts", "flagged; the sign of the phase is left as it is", 0)
 def test_ghosts_do_not_tell_the_sign(head):
     """What fills the air looks like tissue there."""

@@ -96,6 +96,19 @@ def test_a_hole_inside_the_map_is_measured(scan):
     assert found["largest_hole_ml"] == pytest.approx(125 * np.prod(SIZE) / 1000)
 
 
+@fault("a mask of one hemisphere", "flagged", 0)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_mask_off_the_middle_is_measured(scan, axis):
+    """Half a ball has its centroid at 3/8 of the radius; only left and right count."""
+    half = scan["brain_mask"].copy()
+    np.moveaxis(half, axis, 0)[: half.shape[axis] // 2] = False
+    for side_axis in (0, 1):
+        affine = np.diag([*SIZE, 1.0])[[side_axis, 1 - side_axis, 2, 3]]
+        assert measured({**scan, "affine": affine})["mask_shift_mm"] == pytest.approx(0, abs=0.5)
+        found = measured({**scan, "brain_mask": half, "affine": affine})["mask_shift_mm"]
+        assert found == pytest.approx(3 / 8 * 14 if side_axis == axis else 0, abs=0.5)
+
+
 def test_noise_is_measured_by_the_spread_of_the_local_field(scan):
     assert measured(scan)["field_noise_fraction"] == pytest.approx(0.2, rel=1e-5)
     noisy = measured(scan | {"field_sd_ppm": 4 * scan["field_sd_ppm"]})
