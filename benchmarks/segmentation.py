@@ -1,9 +1,10 @@
 r"""Dice of a segmentation network on gradient-echo magnitudes painted from held-out label maps.
 
-    python benchmarks/segmentation.py LABELS... [--network small] [--synthseg-weights PATH]
+    python benchmarks/segmentation.py LABELS... [--network small] [--no-chi] [--no-flip]
 
 Each head is painted twice: an early echo (10 ms, 1 mm, whole head) and a late one (30 ms, 0.9 x 0.9
-x 2 mm, cut off below the brain, noisier). Printed are the Dice of every region, left and right, the
+x 2 mm, cut off below the brain, noisier). Networks that see susceptibility get a map as an
+inversion leaves it, unless ``--no-chi``. Printed are the Dice of every region, left and right, the
 intracranial mask, seconds and peak memory.
 """
 
@@ -27,9 +28,10 @@ from isdu_bids.segmentation.labels import SYNTHSEG_LABELS, label_name
 from isdu_bids.segmentation.registry import SEGMENTATION
 from isdu_bids.segmentation.segment import segment
 from isdu_bids.simulation.contrasts import paint_gradient_echo, regions_of
+from isdu_bids.simulation.inverted import as_inverted
 from isdu_bids.simulation.random_fields import derived_generator, smooth_noise
 from isdu_bids.simulation.sampling import resample_labels
-from isdu_bids.simulation.susceptibility import brain_mask
+from isdu_bids.simulation.susceptibility import brain_mask, draw_susceptibility
 
 #: Echo time (s), voxel size (mm), noise relative to the brightest tissue, whether there is a neck.
 CASES = {
@@ -39,8 +41,10 @@ CASES = {
 MARGIN_MM = 12
 
 
-def paint(head: torch.Tensor, case: str, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Magnitude and labels on the grid of the scan."""
+def paint(
+    head: torch.Tensor, case: str, number: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Magnitude, susceptibility (ppm) and labels on the grid of the scan."""
     echo_time_s, size, noise, has_neck = CASES[case]
     generator = derived_generator("segmentation", case, number)
     head = head[mask_box(head > 0, (5, 5, 5))]
@@ -53,7 +57,8 @@ def paint(head: torch.Tensor, case: str, number: int) -> tuple[torch.Tensor, tor
     image = image * torch.exp(0.2 * smooth_noise(labels.shape, size, 80.0, generator))
     spread = noise * float(image.quantile(0.99) if image.numel() < 1e7 else image.max())
     real, imaginary = spread * torch.randn((2, *image.shape), generator=generator)
-    return torch.hypot(image + real, imaginary), labels
+    chi = as_inverted(draw_susceptibility(labels, size, generator), brain_mask(labels), generator)
+    return torch.hypot(image + real, imaginary), chi, labels
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,17 +67,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("heads", type=Path, nargs="+")
     parser.add_argument("--network", type=SEGMENTATION.parse, default="small")
+    parser.add_argument("--no-chi", action="store_true")
     parser.add_argument("--no-flip", action="store_true")
     options = parser.parse_args(arguments)
     method = SEGMENTATION[options.network.name]
-    network = method(**method.located(options.network.parameters)).network
+    loaded = method(**method.located(options.network.parameters))
     rows: dict[str, dict[str, list[float]]] = {}
     for case in CASES:
         for number, file in enumerate(options.heads):
-            image, labels = paint(load_head(file), case, number)
+            image, chi, labels = paint(load_head(file), case, number)
             affine = np.diag([*CASES[case][1], 1.0])
             start = time.perf_counter(), time.process_time()
-            found = segment(image.numpy(), affine, network=network, flip=not options.no_flip)
+            found = segment(
+                image.numpy(),
+                affine,
+                network=loaded.network,
+                nuclei=loaded.nuclei,
+                chi_ppm=None if options.no_chi else chi.numpy(),
+                flip=not options.no_flip,
+            )
             seconds = time.perf_counter() - start[0], time.process_time() - start[1]
             truth = regions_of(labels).numpy()
             scores = {

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from isdu_bids import __version__, images
@@ -38,6 +39,13 @@ def add_arguments(parser: Parser) -> None:
         "--parcellation",
         action="store_true",
         help="divide the cortex, by SynthSeg's weights for that",
+    )
+    parser.add_argument(
+        "--chi",
+        type=Path,
+        metavar="CHI",
+        help="susceptibility (ppm) on the grid of the image, zero where it is not known: the small "
+        "network looks at the deep nuclei in both",
     )
     parser.add_argument(
         "--no-flip",
@@ -72,6 +80,13 @@ def run_segmentation(options: argparse.Namespace) -> Path:
             f"{options.image} has shape {image.data.shape}; give one volume, as one echo or the "
             "root of the sum of squares of all"
         )
+    chi = images.load_volume(options.chi) if options.chi else None
+    if chi and "chi_ppm" not in NETWORKS[choice.name].optional:
+        raise UsageError(f"--chi is for --network small, not {choice.name}: leave it out")
+    if chi and (
+        chi.data.shape != image.data.shape or not np.allclose(chi.affine, image.affine, atol=1e-3)
+    ):
+        raise DataError(f"{options.chi} and {options.image} must lie on one grid")
     parameters = NETWORKS[choice.name].located(choice.parameters)
     loaded = NETWORKS[choice.name](**parameters)
     where = choice.parameters.get("weights")
@@ -83,6 +98,8 @@ def run_segmentation(options: argparse.Namespace) -> Path:
         image.data,
         image.affine,
         network=loaded.network,
+        nuclei=loaded.nuclei,
+        chi_ppm=chi.data if chi else None,
         parcellation=parcellation.network if parcellation else None,
         score_net=load_scores(score_net) if score_net else None,
         flip=options.flip,
@@ -97,12 +114,13 @@ def run_segmentation(options: argparse.Namespace) -> Path:
         "SegmentationMethod": loaded.description,
         "Weights": loaded.name,
         "WeightsSHA256": loaded.sha256,
+        "NucleiWeightsSHA256": loaded.nuclei_sha256 if chi else None,
         "OfficialWeights": loaded.official,
         "ParcellationWeightsSHA256": parcellation.sha256 if parcellation else None,
         "ScoresWeightsSHA256": file_sha256(score_net) if score_net and result.scores else None,
         "Device": result.device,
         **_findings(result, loaded.flags),
-        "Sources": [str(options.image)],
+        "Sources": [str(path) for path in (options.image, options.chi) if path],
         "GeneratedBy": [{"Name": "isdu-bids", "Version": __version__}],
     }
     write_json(

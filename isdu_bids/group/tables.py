@@ -14,6 +14,7 @@ from isdu_bids.bids.outputs import OUTPUTS
 from isdu_bids.group.read import PROCESSED, Scan
 from isdu_bids.quality.flags import flags_of_steps
 from isdu_bids.quality.record import ScanRecord
+from isdu_bids.quality.words import describe
 from isdu_bids.segmentation.statistics import STATISTICS_COLUMNS
 
 Dictionary = dict[str, dict[str, Any]]
@@ -44,10 +45,6 @@ METHODS: Mapping[str, str] = {
     "pipeline": "Section of the methods text",
     **{name: name.replace("_", " ").capitalize() for name in FACTS},
 }
-_UNITS = {
-    "ppm": "ppm", "ml": "ml", "mm3": "mm^3", "percent": "percent", "deg": "degree", "ms": "ms",
-    "mm": "mm",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -208,18 +205,7 @@ def _describe_scan() -> Dictionary:
 
 
 def _describe_measure(name: str) -> dict[str, Any]:
-    words, units = measure_words(name)
-    return {"Description": f"Quality measure: {words}", **({"Units": units} if units else {})}
-
-
-def measure_words(name: str) -> tuple[str, str]:
-    """Words and unit of a measure's name.
-
-    Examples
-    --------
-    >>> measure_words("brain_volume_ml"), measure_words("streak_index")
-    (('brain volume', 'ml'), ('streak index', ''))
-    """
-    start, _, end = name.rpartition("_")
-    words = start if end in _UNITS else name
-    return words.replace("_", " "), _UNITS.get(end, "")
+    measure = describe(name)
+    text = f"Quality measure: {measure.label}. {measure.meaning}".strip()
+    stored_unit = measure.unit.replace("mm³", "mm^3") if measure.scale == 1 else ""
+    return {"Description": text, **({"Units": stored_unit} if stored_unit else {})}

@@ -17,6 +17,7 @@ from isdu_bids.group import statistics, tables
 from isdu_bids.group.outliers import LIMIT, scores
 from isdu_bids.group.read import PROCESSED, Scan, expected_scans, read_scans
 from isdu_bids.group.structures import both_sides, protocol, structure_values
+from isdu_bids.quality.words import describe
 from isdu_bids.reports.group_page import GroupPage, Protocol, render
 
 _PAGE = "group.html"
@@ -169,10 +170,11 @@ def _measures(quality: pd.DataFrame) -> pd.DataFrame:
     long = numbers.assign(scan=quality["scan"]).melt(
         "scan", var_name="measure", value_name="value"
     ).dropna()  # fmt: skip
-    named = {name: tables.measure_words(str(name)) for name in numbers}
-    words = {name: f"{text} ({unit})" if unit else text for name, (text, unit) in named.items()}
+    known_as = {name: describe(str(name)) for name in numbers}
+    words = {name: f"{m.label} ({m.unit})" if m.unit else m.label for name, m in known_as.items()}
     outlying = scores(long["value"], [long["measure"]]).abs() > LIMIT
-    return long.assign(measure=long["measure"].map(words), is_outlier=outlying)
+    shown = long["value"] * long["measure"].map({name: m.scale for name, m in known_as.items()})
+    return long.assign(measure=long["measure"].map(words), value=shown, is_outlier=outlying)
 
 
 def _not_counted(regions: pd.DataFrame) -> str:

@@ -28,6 +28,7 @@ from isdu_bids.segmentation.statistics import region_statistics
 
 class _SegmentInput(FilesInput):
     magnitude = File(exists=True, mandatory=True, desc="stack of echoes")
+    chi_ppm = File(exists=True, desc="susceptibility, for networks that see it too")
     method = traits.Str(desc="this and the next two as in MethodInput, without a user's labels")
     parameters = traits.Dict(traits.Str, traits.Any)
     checksums = traits.Dict(traits.Str, traits.Str)
@@ -82,6 +83,8 @@ class SegmentMagnitude(Step):
             combined,
             magnitude.affine,
             network=chosen.network,
+            nuclei=chosen.nuclei,
+            chi_ppm=_data(self.inputs.chi_ppm),
             score_net=load_scores(chosen.score_net) if chosen.score_net else None,
             device=self.inputs.device,
         )
@@ -93,10 +96,14 @@ class SegmentMagnitude(Step):
             "scores": result.scores,
         }
         write_json(Path(self._results["volumes"]), volumes)
+        seen = {"segmentation_nuclei_sha256": chosen.nuclei_sha256}
+        text = f"Regions were labelled on the magnitude by {chosen.description}"
+        if chosen.nuclei:
+            text += ", the deep nuclei on magnitude and susceptibility"
         scored = {"segmentation_scores_sha256": self.inputs.checksums.get("score_net")}
         self._note(
             runtime,
-            [(f"Regions were labelled on the magnitude by {chosen.description}", method.reference)],
+            [(text, method.reference)],
             chosen.flags,
             segmentation=chosen.name,
             segmentation_reference=method.reference,
@@ -104,6 +111,7 @@ class SegmentMagnitude(Step):
             segmentation_official=chosen.official,
             segmentation_device=result.device,
             **(scored if result.scores else {}),
+            **(seen if chosen.nuclei else {}),
         )
 
 

@@ -87,8 +87,7 @@ def draw_mosaic(
 ) -> AxesImage:
     """Draw rows of slices; each tells the patient's sides and where it lies."""
     width, height = view.canvas_mm(rows)
-    axes.set_facecolor("none")
-    axes.spines[:].set_visible(False)
+    axes.set_axis_off()
     for row, extent in view.places(rows):
         left, right, bottom, top = extent
         size = right - left, top - bottom
@@ -104,7 +103,7 @@ def draw_mosaic(
             alpha=alpha,
         )
         _label(axes, view, row, extent, "black" if scale.blank == "black" else "white")
-    axes.set(xlim=(0, width), ylim=(-height, 0), aspect="equal", xticks=[], yticks=[])
+    axes.set(xlim=(0, width), ylim=(-height, 0), aspect="equal")
     return image
 
 
@@ -149,5 +148,6 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.set_dpi(_DPI)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
-        pixels = np.asarray(canvas.buffer_rgba())[..., :3]
-        Image.fromarray(pixels).save(partial, quality=_QUALITY, method=2)
+        size = canvas.get_width_height()
+        picture = Image.frombuffer("RGBA", size, canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
+        picture.convert("RGB").save(partial, quality=_QUALITY, method=2)

@@ -73,7 +73,11 @@ class Conformed:
 
 
 def conform(
-    volume: npt.ArrayLike, affine: npt.ArrayLike, smallest: int = SMALLEST_VOXELS
+    volume: npt.ArrayLike,
+    affine: npt.ArrayLike,
+    smallest: int = SMALLEST_VOXELS,
+    *,
+    scaled: bool = True,
 ) -> Conformed:
     """Bring a volume to the grid of the networks.
 
@@ -88,6 +92,8 @@ def conform(
         Any contrast, ``(x, y, z)``, and its voxel-to-world matrix (RAS+, mm).
     smallest
         Least edge of the padded image, in voxels.
+    scaled
+        False for maps whose values have a meaning.
 
     Raises
     ------
@@ -110,7 +116,7 @@ def conform(
         strict=True,
     )
     image = interpolated(torch.from_numpy(array).permute(*axes), there)
-    padded, inner = _padded(_scaled(image), smallest)
+    padded, inner = _padded(_scaled(image) if scaled else image, smallest)
     return Conformed(padded, inner, axes, back, float(np.prod(edges_mm / factors)))
 
 

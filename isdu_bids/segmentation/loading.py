@@ -13,7 +13,7 @@ from isdu_bids.packaged import find_weights
 from isdu_bids.segmentation.keras_weights import SynthSegWeights, load_synthseg
 from isdu_bids.segmentation.labels import PARC_LABELS
 from isdu_bids.segmentation.locating import DEFAULT_FILE, ROBUST_FILE
-from isdu_bids.segmentation.region_net import load_region_net
+from isdu_bids.segmentation.region_net import RegionNet, load_region_net
 from isdu_bids.segmentation.segment import SegmentationNetwork
 from isdu_bids.segmentation.synthseg import RobustSynthSeg
 
@@ -37,6 +37,9 @@ class LoadedNetwork:
         What completes "labelled by ..." in a methods section.
     score_net
         File of the network that scores its labels.
+    nuclei, nuclei_sha256
+        Network that looks at the deep nuclei again where there is a susceptibility map, and its
+        file.
     """
 
     network: SegmentationNetwork
@@ -45,6 +48,8 @@ class LoadedNetwork:
     official: bool | None
     description: str
     score_net: Path | None = None
+    nuclei: RegionNet | None = None
+    nuclei_sha256: str = ""
 
     @property
     def flags(self) -> list[str]:
@@ -70,14 +75,34 @@ def load_robust(weights: str | Path, score_net: str | Path | None) -> LoadedNetw
     return _synthseg(Path(weights), Path(score_net) if score_net else None, robust=True)
 
 
-def load_small(weights: str | Path) -> LoadedNetwork:
-    """Load the small network of this package."""
+def load_small(weights: str | Path, nuclei: str | Path | None) -> LoadedNetwork:
+    """Load the small networks of this package.
+
+    Raises
+    ------
+    DataError
+        If a file is damaged, or the networks do not belong together.
+    """
     path = Path(weights)
     network = load_region_net(path)
+    second = load_region_net(Path(nuclei)) if nuclei else None
+    if network.inputs != 1 or (second and (second.inputs, second.labels) != (2, network.labels)):
+        raise DataError(
+            f"{path} must be a network of the magnitude, and {nuclei} one of magnitude and "
+            "susceptibility with the same labels; exchange the files, or leave one out"
+        )
     with safe_open(path, framework="pt") as file:
         details = file.metadata()["description"]
     description = f"the small network of isdu-bids, made in the manner of SynthSeg ({details})"
-    return LoadedNetwork(network, path.stem, file_sha256(path), None, description)
+    return LoadedNetwork(
+        network,
+        path.stem,
+        file_sha256(path),
+        None,
+        description,
+        nuclei=second,
+        nuclei_sha256=file_sha256(Path(nuclei)) if nuclei else "",
+    )
 
 
 def _synthseg(path: Path, score_net: Path | None, *, robust: bool) -> LoadedNetwork:

@@ -11,6 +11,7 @@ from isdu_bids.packaged import WEIGHTS_FOLDER, find_weights
 #: Names that SynthSeg's authors give to the weights.
 DEFAULT_FILE = "synthseg_2.0.h5"
 SMALL_FILE = WEIGHTS_FOLDER / "regions_small.safetensors"
+NUCLEI_FILE = WEIGHTS_FOLDER / "nuclei_small.safetensors"
 ROBUST_FILE = "synthseg_robust_2.0.h5"
 _SCORE_NET_FILE = "synthseg_qc_2.0.h5"
 
@@ -47,9 +48,10 @@ def locate_robust(*, weights: str | Path | None, score_net: str | Path | None) -
     return _located("robust", weights, ROBUST_FILE, score_net)
 
 
-def locate_small(*, weights: str | Path | None) -> dict[str, Any]:
-    """File of the small network, packaged where none is given."""
-    return {"weights": _path(weights) or SMALL_FILE}
+def locate_small(*, weights: str | Path | None, nuclei: str | Path | None) -> dict[str, Any]:
+    """Files of the small networks, packaged where none is given; own regions come alone."""
+    packaged_nuclei = None if weights else NUCLEI_FILE
+    return {"weights": _path(weights) or SMALL_FILE, "nuclei": _path(nuclei) or packaged_nuclei}
 
 
 def _located(

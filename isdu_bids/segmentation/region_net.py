@@ -20,6 +20,8 @@ from isdu_bids.networks.archive import read_network, write_network
 from isdu_bids.segmentation.labels import DEEP_NUCLEI
 
 DEFAULT_FEATURES = (16, 32, 64, 96, 96)
+#: Unit of susceptibility as networks see it.
+CHI_UNIT_PPM = 0.1
 
 
 class RegionNet(nn.Module):
@@ -57,8 +59,8 @@ class RegionNet(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits ``(batch, label, x, y, z)`` of an image ``(batch, input, x, y, z)``.
 
-        RAS axes, 1 mm voxels, intensities from 0 to 1, susceptibility in units of 0.1 ppm; sizes
-        are multiples of `multiple`.
+        RAS axes, 1 mm voxels, intensities from 0 to 1, susceptibility in units of `CHI_UNIT_PPM`;
+        sizes are multiples of `multiple`.
         """
         return unfold(self.folded_logits(image))
 

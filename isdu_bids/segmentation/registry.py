@@ -42,8 +42,16 @@ SEGMENTATION = Registry(
         "isdu_bids.segmentation.loading:load_small",
         "the preliminary network of this package",
         "10.1016/j.media.2023.102789",
+        optional=("chi_ppm",),
         parameters=(
             Parameter("weights", None, "own file of such a network; none: packaged", kind=str),
+            Parameter(
+                "nuclei",
+                None,
+                "own file of a network that sees the deep nuclei in magnitude and susceptibility; "
+                "none: packaged, unless weights are given",
+                kind=str,
+            ),
         ),
         locate="isdu_bids.segmentation.locating:locate_small",
     ),

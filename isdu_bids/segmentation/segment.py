@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from isdu_bids.physics.device import run_on
 from isdu_bids.segmentation.conform import SMALLEST_VOXELS, Conformed, conform
 from isdu_bids.segmentation.labels import CORTEX, SYNTHSEG_LABELS
+from isdu_bids.segmentation.nuclei import look_again
 from isdu_bids.segmentation.postprocess import averaged_with_mirrored, cleaned, smoothed
 from isdu_bids.segmentation.region_net import RegionNet, surroundings
 from isdu_bids.segmentation.scores import ScoreNet, predicted_scores
@@ -78,6 +80,8 @@ def segment(
     affine: npt.ArrayLike,
     *,
     network: SegmentationNetwork,
+    nuclei: RegionNet | None = None,
+    chi_ppm: npt.ArrayLike | None = None,
     parcellation: SynthSeg | None = None,
     score_net: ScoreNet | None = None,
     flip: bool = True,
@@ -95,6 +99,9 @@ def segment(
         Image ``(x, y, z)`` and its voxel-to-world matrix (RAS+, mm), which tells left from right.
     network
         With logits per label, as `isdu_bids.segmentation.synthseg.SynthSeg`.
+    nuclei, chi_ppm
+        Network of the same labels that looks at the deep nuclei again, and the susceptibility that
+        it sees beside the image, zero where it is not known; without one of both it is left out.
     parcellation
         SynthSeg's network that divides the cortex.
     score_net
@@ -114,10 +121,14 @@ def segment(
         If the image is not three-dimensional or the affine is singular.
     """
     conformed = conform(magnitude, affine, smallest)
+    second = None
+    if nuclei is not None and chi_ppm is not None:
+        second = nuclei, conform(chi_ppm, affine, smallest, scaled=False).image
     shape = "x".join(map(str, conformed.image.shape))
     logger.info("segmenting %s voxels; on a CPU this takes minutes", shape)
     result, used = run_on(
-        device, lambda where: _segment(conformed, network, parcellation, score_net, flip, where)
+        device,
+        lambda where: _segment(conformed, network, second, parcellation, score_net, flip, where),
     )
     return replace(result, device=used)
 
@@ -126,6 +137,7 @@ def segment(
 def _segment(
     conformed: Conformed,
     network: SegmentationNetwork,
+    second: tuple[RegionNet, torch.Tensor] | None,
     parcellation: SynthSeg | None,
     score_net: ScoreNet | None,
     flip: bool,
@@ -134,15 +146,17 @@ def _segment(
     image = conformed.image.to(where)[None, None]
     network = network.to(where)
     if isinstance(network, RegionNet):
-        conformed = conformed.cropped(surroundings(network, image))
+        box = surroundings(network, image)
+        conformed = conformed.cropped(box)
         image = conformed.image.to(where)[None, None]
+        second = (second[0].to(where), second[1][box].to(where)) if second else None
     robust = isinstance(network, RobustSynthSeg)
-    posteriors = _posteriors(network, image)
+    flip = flip and not robust
+    posteriors = _averaged(network, image, flip)
+    if isinstance(network, RegionNet) and second is not None:
+        nuclei, chi_ppm = second
+        look_again(posteriors, image[0, 0], chi_ppm, nuclei, partial(_averaged, flip=flip))
     if not robust:
-        if flip:
-            mirrored = _posteriors(network, image.flip(2))
-            averaged_with_mirrored(posteriors, mirrored, network.labels)
-            del mirrored
         smoothed(posteriors)
     scores = {}
     is_synthseg_2 = network.labels == SYNTHSEG_LABELS and not isinstance(network, RegionNet)
@@ -172,6 +186,14 @@ def _segment(
         device=str(where),
         scores=scores,
     )
+
+
+def _averaged(network: SegmentationNetwork, image: torch.Tensor, flip: bool) -> torch.Tensor:
+    """Probabilities ``(label, x, y, z)``; with ``flip`` the mean with those of the mirror image."""
+    posteriors = _posteriors(network, image)
+    if flip:
+        averaged_with_mirrored(posteriors, _posteriors(network, image.flip(2)), network.labels)
+    return posteriors
 
 
 def _posteriors(network: SegmentationNetwork, image: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from isdu_bids.physics.padding import mask_box
 from isdu_bids.segmentation.labels import DEEP_NUCLEI, REGIONS, SYNTHSEG_LABELS
+from isdu_bids.segmentation.region_net import CHI_UNIT_PPM
 from isdu_bids.simulation.inverted import as_inverted
 from isdu_bids.simulation.random_fields import happens, smooth_noise, uniform
 from isdu_bids.simulation.sampling import blurred, nearest_labels
@@ -31,9 +32,6 @@ from isdu_bids.simulation.tissues import (
 
 _LOOKUP_SIZE = 1024
 _FLUID = 24
-
-#: Unit of susceptibility as networks see it.
-CHI_UNIT_PPM = 0.1
 
 #: Least distance by which the middle of a training volume may be off, along every axis.
 PLAY_MM = 8

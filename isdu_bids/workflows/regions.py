@@ -13,14 +13,16 @@ def connect_regions(corridor: Corridor, maps: Maps) -> Maps:
     settings, memory, dseg = corridor.settings, corridor.memory, corridor.acquisition.dseg_file
     choice = None if dseg else SEGMENTATION.resolved(settings.segmentation, {})
     contents = corridor.contents.of([dseg, *label_files(dseg)] if dseg else [])
+    seen = {"magnitude": maps["magnitude"]}
     if dseg:
         segment = SegmentMagnitude(dseg_file=str(dseg), contents=contents)
     elif choice is not None:
         segment = SegmentMagnitude(**corridor.method(SEGMENTATION, choice))
+        seen |= {name: maps[name] for name in SEGMENTATION[choice.name].takes(maps)}
     else:
         if SEGMENTATION.is_left_open(settings.segmentation):
             corridor.flags.append("regions_not_labelled")
         return {}
-    made = corridor.add("segmentation", segment, maps, mem_gb=memory.segmentation_gb)
+    made = corridor.add("segmentation", segment, seen, mem_gb=memory.segmentation_gb)
     regions = MeasureRegions(dseg_file=str(dseg) if dseg else None, contents=contents)
     return made | corridor.add("regions", regions, maps | made, mem_gb=memory.load_gb)

@@ -148,6 +148,8 @@ def scan(tmp_path, small_file, monkeypatch):
     image = torch.nn.functional.interpolate(smooth, scale_factor=4.0, mode="trilinear")[0, 0]
     affine = np.diag([-1.0, 1.0, 1.2, 1.0])
     images.save_volume(image.numpy(), affine, tmp_path / "image.nii.gz")
+    images.save_volume(image.numpy() - 0.5, affine, tmp_path / "chi.nii.gz")
+    images.save_volume(image.numpy(), np.eye(4), tmp_path / "chi_elsewhere.nii.gz")
     return tmp_path
 
 
@@ -183,6 +185,13 @@ def test_labels_names_and_sidecar(scan, small_file, capsys):
     flags = {flag["name"] for flag in sidecar["Flags"]}
     assert {"implausible_intracranial_volume", "implausible_region_volume"} <= flags
     assert "region_coverage" not in flags
+
+
+def test_susceptibility_is_seen_and_told(scan, small_file):
+    assert run_segment(scan, "--network", "small", "--chi", str(scan / "chi.nii.gz")) == 0
+    sidecar = json.loads((scan / "out" / "dseg.json").read_text())
+    assert sidecar["NucleiWeightsSHA256"] == load_network("small").nuclei_sha256 != ""
+    assert sidecar["Sources"] == [str(scan / "image.nii.gz"), str(scan / "chi.nii.gz")]
 
 
 def test_scores_are_told_and_remarked(scan, freesurfer, monkeypatch):
@@ -227,9 +236,12 @@ def test_without_the_mirrored_image_it_is_another_result(scan):
         ),
         (["--synthseg-weights", "nowhere.h5"], 65, "nowhere.h5"),
         (["--network", "small", "--parcellation"], 64, "--parcellation"),
+        (["--network", "small", "--chi", "chi_elsewhere.nii.gz"], 65, "one grid"),
+        (["--network", "synthseg", "--chi", "chi.nii.gz"], 64, "--chi is for --network small"),
     ],
 )
-def test_what_cannot_be_segmented_is_refused(scan, options, code, message, capsys):
+def test_what_cannot_be_segmented_is_refused(scan, options, code, message, capsys, monkeypatch):
+    monkeypatch.chdir(scan)
     assert run_segment(scan, *options) == code
     assert message in capsys.readouterr().err
     assert not (scan / "out").exists()
