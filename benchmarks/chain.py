@@ -45,6 +45,7 @@ from isdu_bids.evaluation.tables import to_markdown
 from isdu_bids.geometry import Triple, b0_direction, voxel_size_mm
 from isdu_bids.images import load_stack, load_volume
 from isdu_bids.inversion.registry import INVERSION
+from isdu_bids.inversion.result import Inverted
 from isdu_bids.masking.registry import MASKS
 from isdu_bids.masking.trusted import trusted_mask
 from isdu_bids.phase.mapping import FieldMap, map_field
@@ -206,8 +207,8 @@ def score(head: Head, backgrounds: list[str], inversions: list[str]) -> Iterator
 
     def invert(name: str, local: Volume, valid: Mask) -> Iterator[Row]:
         for inversion in inversions:
-            chi = INVERSION.run(inversion, with_field(local, valid)).numpy()
-            yield from chi_rows(head, name, inversion, chi, valid)
+            found = Inverted.of(INVERSION.run(inversion, with_field(local, valid)))
+            yield from chi_rows(head, name, inversion, found.chi_ppm.numpy(), valid)
 
     inside = head.brain & mask
     yield from invert(TRUE_FIELD, head.local * inside, inside)

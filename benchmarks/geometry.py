@@ -52,7 +52,7 @@ def main() -> None:
                 for weights in networks:
                     for policy in POLICIES:
                         if policy == "native" or not same_as_native(policy, size, tilt):
-                            chi = ISDU(
+                            found = ISDU(
                                 field,
                                 mask,
                                 weights=weights,
@@ -60,7 +60,7 @@ def main() -> None:
                                 precision="half",
                                 **geometry,
                             )
-                            error = nrmse_percent(chi.numpy(), truth, mask.numpy())
+                            error = nrmse_percent(found.chi_ppm.numpy(), truth, mask.numpy())
                         scores[weights.name, size, tilt, policy].append(error)
                         resolution = "x".join(f"{s:g}" for s in size)
                         row = [head.name, weights.name, resolution, tilt, policy, f"{error:.2f}"]

@@ -107,7 +107,7 @@ def run(options: argparse.Namespace) -> None:
         if settings is None:
             chi = public_way(weights.network.to(options.device), field, mask)
         else:
-            chi = ISDU(field, mask, weights=weights, **GEOMETRY, **settings)
+            chi = ISDU(field, mask, weights=weights, **GEOMETRY, **settings).chi_ppm
         chi = chi.cpu()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     np.save(options.folder / "chi.npy", chi.numpy())

@@ -96,7 +96,8 @@ def inversions(weights: list[str], methods: list[str], precision: str) -> dict[s
     def network(case: Case, loaded: Weights) -> torch.Tensor:
         told = {} if case.noise_ppm is None else {"model_error_ppm": case.noise_ppm}
         given = {"weights": loaded, "precision": precision, **told}
-        return INVERSION["isdu"](case.field_ppm, case.mask, **given, **GEOMETRY)
+        found = INVERSION["isdu"](case.field_ppm, case.mask, **given, **GEOMETRY)
+        return Inverted.of(found).chi_ppm
 
     def classical(case: Case, text: str) -> torch.Tensor:
         choice = INVERSION.parse(text)

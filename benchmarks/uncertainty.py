@@ -20,6 +20,7 @@ from scipy.stats import spearmanr
 from isdu_bids import images
 from isdu_bids.geometry import b0_direction, voxel_size_mm
 from isdu_bids.inversion.registry import INVERSION
+from isdu_bids.inversion.result import Inverted
 from isdu_bids.inversion.uncertainty import standard_deviation
 from isdu_bids.networks.weights import load_weights
 
@@ -51,7 +52,7 @@ def main() -> None:
             "b0_direction": b0_direction(chi.affine),
         }
         for name, method in methods.items():
-            found = method(noisy, inside, **geometry)[inside].numpy()
+            found = Inverted.of(method(noisy, inside, **geometry)).chi_ppm[inside].numpy()
             noise_sd = torch.full(inside.shape, NOISE_PPM)
             inputs = {"field_ppm": noisy, "mask": inside, **geometry}
             sd = standard_deviation(

@@ -38,6 +38,7 @@ from isdu_bids.evaluation.tables import (
 from isdu_bids.files import read_toml
 from isdu_bids.geometry import unit_vector
 from isdu_bids.inversion.registry import INVERSION
+from isdu_bids.inversion.result import Inverted
 from isdu_bids.networks.weights import load_weights
 from isdu_bids.physics.dipole import dipole_kernel
 from isdu_bids.simulation.demo_head import demo_head
@@ -164,13 +165,14 @@ def test_scans(
 def invert(variant: Variant, weights: Path | None, scan: HeadScan) -> torch.Tensor:
     """Susceptibility (ppm) of a scan by a trained variant or by a classical inversion."""
     options: dict[str, Any] = {"weights": str(weights)} if weights else {}
-    return INVERSION[variant.inversion or "isdu"](
+    result = INVERSION[variant.inversion or "isdu"](
         scan.field_ppm,
         scan.mask,
         voxel_size_mm=scan.voxel_size_mm,
         b0_direction=scan.b0_direction,
         **options,
     )
+    return Inverted.of(result).chi_ppm
 
 
 def measured(

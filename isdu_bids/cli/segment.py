@@ -21,7 +21,7 @@ from isdu_bids.registry import Registry
 from isdu_bids.segmentation.keras_weights import load_scores
 from isdu_bids.segmentation.labels import label_name
 from isdu_bids.segmentation.loading import load_parcellation
-from isdu_bids.segmentation.registry import SEGMENTATION
+from isdu_bids.segmentation.registry import SEGMENTATION, sees_susceptibility
 from isdu_bids.segmentation.segment import Segmentation, segment
 
 #: One must be named here: no rule chooses.
@@ -81,7 +81,7 @@ def run_segmentation(options: argparse.Namespace) -> Path:
             "root of the sum of squares of all"
         )
     chi = images.load_volume(options.chi) if options.chi else None
-    if chi and "chi_ppm" not in NETWORKS[choice.name].optional:
+    if chi and not sees_susceptibility(NETWORKS[choice.name]):
         raise UsageError(f"--chi is for --network small, not {choice.name}: leave it out")
     if chi and (
         chi.data.shape != image.data.shape or not np.allclose(chi.affine, image.affine, atol=1e-3)

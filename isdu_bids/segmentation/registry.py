@@ -12,6 +12,7 @@ _WEIGHTS = Parameter(
     option="--synthseg-weights",
 )
 
+
 _SCORE_NET = Parameter(
     "score_net",
     None,
@@ -42,7 +43,6 @@ SEGMENTATION = Registry(
         "isdu_bids.segmentation.loading:load_small",
         "the preliminary network of this package",
         "10.1016/j.media.2023.102789",
-        optional=("chi_ppm",),
         parameters=(
             Parameter("weights", None, "own file of such a network; none: packaged", kind=str),
             Parameter(
@@ -66,3 +66,8 @@ SEGMENTATION = Registry(
     none="regions are not labelled",
     default="auto",
 )
+
+
+def sees_susceptibility(method: Method) -> bool:
+    """Whether a network of the method looks at the susceptibility too."""
+    return "nuclei" in method.defaults

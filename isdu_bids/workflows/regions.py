@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from isdu_bids.interfaces.regions import MeasureRegions, SegmentMagnitude
-from isdu_bids.segmentation.registry import SEGMENTATION
+from isdu_bids.segmentation.registry import SEGMENTATION, sees_susceptibility
 from isdu_bids.workflows.contents import label_files
 from isdu_bids.workflows.corridor import Corridor, Maps
 
@@ -18,7 +18,8 @@ def connect_regions(corridor: Corridor, maps: Maps) -> Maps:
         segment = SegmentMagnitude(dseg_file=str(dseg), contents=contents)
     elif choice is not None:
         segment = SegmentMagnitude(**corridor.method(SEGMENTATION, choice))
-        seen |= {name: maps[name] for name in SEGMENTATION[choice.name].takes(maps)}
+        if sees_susceptibility(SEGMENTATION[choice.name]):
+            seen["chi_ppm"] = maps["chi_ppm"]
     else:
         if SEGMENTATION.is_left_open(settings.segmentation):
             corridor.flags.append("regions_not_labelled")
