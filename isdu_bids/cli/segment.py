@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from isdu_bids import __version__, images
@@ -83,10 +82,8 @@ def run_segmentation(options: argparse.Namespace) -> Path:
     chi = images.load_volume(options.chi) if options.chi else None
     if chi and not sees_susceptibility(NETWORKS[choice.name]):
         raise UsageError(f"--chi is for --network small, not {choice.name}: leave it out")
-    if chi and (
-        chi.data.shape != image.data.shape or not np.allclose(chi.affine, image.affine, atol=1e-3)
-    ):
-        raise DataError(f"{options.chi} and {options.image} must lie on one grid")
+    if chi:
+        images.check_same_grid([options.image, options.chi])
     parameters = NETWORKS[choice.name].located(choice.parameters)
     loaded = NETWORKS[choice.name](**parameters)
     where = choice.parameters.get("weights")

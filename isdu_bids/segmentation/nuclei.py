@@ -12,7 +12,7 @@ import torch
 
 from isdu_bids.physics.padding import Box
 from isdu_bids.segmentation.labels import DEEP_NUCLEI
-from isdu_bids.segmentation.region_net import CHI_UNIT_PPM, RegionNet
+from isdu_bids.segmentation.region_net import CHI_UNIT_PPM, RegionNet, box_around
 
 #: What the network was trained on, in voxels of 1 mm around the middle of the nuclei.
 BOX_VOXELS = (96, 96, 64)
@@ -60,9 +60,4 @@ def nuclei_box(posteriors: torch.Tensor, network: RegionNet) -> Box | None:
     if len(found) == 0 or any(n < b for n, b in zip(best.shape, BOX_VOXELS, strict=True)):
         return None
     ends = found.sort(0)[0][[int(_ASTRAY * len(found)), int((1 - _ASTRAY) * (len(found) - 1))]]
-    starts = [
-        max(0, min(n - size, round(float(middle)) - size // 2))
-        for n, size, middle in zip(best.shape, BOX_VOXELS, ends.mean(0), strict=True)
-    ]
-    x, y, z = (slice(start, start + size) for start, size in zip(starts, BOX_VOXELS, strict=True))
-    return x, y, z
+    return box_around(ends.mean(0).tolist(), BOX_VOXELS, best.shape)

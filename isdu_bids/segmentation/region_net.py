@@ -17,6 +17,7 @@ from torch import nn
 
 from isdu_bids.errors import DataError
 from isdu_bids.networks.archive import read_network, write_network
+from isdu_bids.physics.padding import Box
 from isdu_bids.segmentation.labels import DEEP_NUCLEI
 
 DEFAULT_FEATURES = (16, 32, 64, 96, 96)
@@ -109,15 +110,20 @@ def surroundings(network: RegionNet, image: torch.Tensor) -> tuple[slice, slice,
     if len(found) == 0:
         x, y, z = (slice(0, n) for n in image.shape[2:])
         return x, y, z
-    starts = [
-        max(0, min(n - size, 2 * int(middle) + shift - size // 2))
-        for n, size, middle, shift in zip(
-            image.shape[2:], WINDOW, found.median(0)[0], TO_CENTRE, strict=True
-        )
-    ]
+    nuclei = found.median(0)[0].tolist()
+    middle = [2 * place + shift for place, shift in zip(nuclei, TO_CENTRE, strict=True)]
+    return box_around(middle, WINDOW, image.shape[2:])
+
+
+def box_around(middle: Sequence[float], size: Sequence[int], shape: Sequence[int]) -> Box:
+    """Box of a size around a place, moved into a volume; cut off where that is smaller."""
+    starts = (
+        max(0, min(n - length, round(place) - length // 2))
+        for place, length, n in zip(middle, size, shape, strict=True)
+    )
     x, y, z = (
-        slice(start, min(start + size, n))
-        for start, size, n in zip(starts, WINDOW, image.shape[2:], strict=True)
+        slice(start, min(start + length, n))
+        for start, length, n in zip(starts, size, shape, strict=True)
     )
     return x, y, z
 

@@ -35,12 +35,12 @@ def partial_volume(volume: torch.Tensor, neighbour: float) -> torch.Tensor:
     oblique B0 would ring.
     """
     taps = torch.tensor([neighbour, 1 - 2 * neighbour, neighbour], device=volume.device)
-    blurred = F.pad(volume[None, None], (1,) * 6, mode="replicate")
+    result = F.pad(volume[None, None], (1,) * 6, mode="replicate")
     for axis in range(3):
         shape = [1, 1, 1, 1, 1]
         shape[2 + axis] = 3
-        blurred = F.conv3d(blurred, taps.reshape(shape))
-    return blurred[0, 0]
+        result = F.conv3d(result, taps.reshape(shape))
+    return result[0, 0]
 
 
 def block_mean(volume: torch.Tensor, factor: int) -> torch.Tensor:
